@@ -1,0 +1,237 @@
+"""Estimates with error bars: the log-likelihood by importance sampling, the ELBO and its terms."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kvae import feed
+from kvae.splits import Split
+
+_BATCH = 512
+_FLOATS_PER_CHUNK = 8_000_000  # of the decoder's widest layer
+
+
+class Estimate(NamedTuple):
+    """A number with its errors.
+
+    Attributes:
+        mean: over the examples.
+        standard_error: of the mean, from its spread over examples: how far another data set of this size would
+            give another number. NaN for a single example.
+        monte_carlo_error: of the mean, from the draws of z: how far another seed would.
+        effective_sample_size: of the draws, the mean over examples of (sum w)^2 / sum w^2; the number of draws
+            where they are not weighted.
+        unit: "nats", "bits/dim" or "units".
+        measure: "mass" or "density" for log-probabilities of x, else "".
+        samples: draws of z for each example.
+        examples: how many.
+    """
+
+    mean: float
+    standard_error: float
+    monte_carlo_error: float
+    effective_sample_size: float
+    unit: str
+    measure: str = ""
+    samples: int = 1
+    examples: int = 1
+
+    def __str__(self):
+        return f"{self.mean:.4f} ± {self.standard_error:.4f} {self.unit} (draws ± {self.monte_carlo_error:.4f})"
+
+
+def log_likelihood(vae, data, samples: int = 5000, seed: int = 0, chunk: int | None = None) -> Estimate:
+    """The mean of log p(x) over the examples, by importance sampling from q(z|x), in nats.
+
+    log p(x) ~ log 1/K sum_k w_k,   w_k = p(x|z_k) p(z_k) / q(z_k|x),   z_k ~ q(z|x)
+
+    The expectation of the estimate is a lower bound that rises with K (Burda et al. 2016). Its Monte Carlo
+    error is the delta method's, var log p(x) ~ 1/ESS - 1/K for each example; where the effective sample size
+    is a few, it is too small and the bound is loose.
+
+    Args:
+        vae: a `kvae.VAE`.
+        data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
+        samples: K.
+        seed: of the draws; those of example i are a function of (seed, i, K).
+        chunk: how many z to decode at a time; by default what memory allows. It does not change the answer.
+
+    Reference: Burda, Grosse, Salakhutdinov (2016), Importance weighted autoencoders, arXiv 1509.00519.
+    """
+    return _log_likelihood(vae, _scan(vae, data, samples, seed, chunk), samples)
+
+
+def summary(vae, data, samples: int = 5000, seed: int = 0, chunk: int | None = None) -> dict[str, Estimate]:
+    """What is to be known of a model on a data set, each an `Estimate`, from one pass.
+
+    `elbo`, `reconstruction`, `kl` and `log_likelihood` in nats; `bits_per_dim`, -log_likelihood / (D ln 2),
+    where x has a mass; `active_units`, the number of latent dimensions whose posterior mean varies over the
+    data with a variance above 0.01 (Burda et al. 2016), with a bootstrap error.
+
+    Args:
+        vae, data, samples, seed, chunk: as for `log_likelihood`.
+    """
+    scan = _scan(vae, data, samples, seed, chunk)
+    measure = vae.likelihood.measure
+    likelihood = _log_likelihood(vae, scan, samples)
+    table = {
+        "elbo": _mean(scan.reconstruction - scan.kl, scan.elbo_variance, samples, measure),
+        "reconstruction": _mean(scan.reconstruction, scan.reconstruction_variance, samples, measure),
+        "kl": _mean(scan.kl, scan.kl_variance, samples, ""),
+        "log_likelihood": likelihood,
+    }
+    if measure == "mass":
+        per_bit = -1.0 / (math.prod(vae.event_shape) * math.log(2.0))
+        table["bits_per_dim"] = likelihood._replace(
+            mean=likelihood.mean * per_bit,
+            standard_error=-likelihood.standard_error * per_bit,
+            monte_carlo_error=-likelihood.monte_carlo_error * per_bit,
+            unit="bits/dim",
+        )
+    table["active_units"] = _active_units(scan.code, seed)
+    return table
+
+
+def independent_pixels(vae, train, test) -> Estimate:
+    """The log-likelihood on `test` of the model without latents, in nats: every element by itself.
+
+    Each element gets the model's likelihood with the parameter that matches its mean over `train` (the maximum
+    likelihood; binary means are (n_1 + 1/2) / (N + 1)), and a normal the root-mean-square residual for its
+    scale. A VAE that does not beat this has learned nothing.
+
+    Args:
+        vae: for its likelihood.
+        train, test: arrays, splits or datasets.
+    """
+    x = np.concatenate(list(_batches(vae, train))).astype(np.float64)
+    mean = (x.sum(0) + 0.5) / (len(x) + 1.0) if vae.likelihood.support.integer else x.mean(0)
+    config = vae.likelihood.get_config() | {"project": False, "name": None}
+    if "scale" in config:
+        config["scale"] = max(float(np.sqrt(np.square(x - mean).mean())), 1e-3)
+    model = type(vae.likelihood)(**config)
+    model.build(feature_shape=vae.event_shape, event_shape=vae.event_shape)
+    low = np.full(mean.shape, -max(50.0, np.abs(x).max()))
+    high = -low
+    for _ in range(80):  # bisection: the mean rises with the parameter
+        middle = (low + high) / 2
+        below = model.distribution(tf.constant(middle[None], tf.float32)).mean()[0].numpy() < mean
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    p = model.distribution(tf.constant(low[None], tf.float32))
+    values = np.concatenate([p.log_prob(batch).numpy() for batch in _batches(vae, test)])
+    return _mean(values, np.zeros_like(values), 1, vae.likelihood.measure)
+
+
+class _Scan(NamedTuple):
+    """Values per example, float64 `[N]`; variances are those of the value's estimate over the draws."""
+
+    log_likelihood: np.ndarray
+    effective_sample_size: np.ndarray
+    reconstruction: np.ndarray
+    reconstruction_variance: np.ndarray
+    kl: np.ndarray
+    kl_variance: np.ndarray
+    elbo_variance: np.ndarray
+    code: np.ndarray  # the posterior's mean, [N, latent_dim]
+
+
+def _scan(vae, data, samples, seed, chunk) -> _Scan:
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}.")
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}.")
+    chunk = chunk or max(1, _FLOATS_PER_CHUNK // vae.widest)
+    parts: list[tuple] = []
+    number = 0  # of the example
+    for x in _batches(vae, data):
+        features = vae.encode_features(x)  # once a batch, however many draws
+        q = vae.posterior.distribution(features)
+        kl = vae.closed_form_kl(q)
+        together = max(1, chunk // samples)  # examples at a time; one, in several chunks, if samples > chunk
+        for i in range(0, len(x), together):
+            rows = slice(i, i + together)
+            sums = _Sums()
+            for draw in range(0, samples, chunk):
+                first = (number + i) * samples + draw
+                count = min(chunk, samples - draw)
+                sums.add(*(t.numpy() for t in vae.draw_terms(x[rows], features[rows], seed, first, count)))
+            parts.append((*sums.result(None if kl is None else kl.numpy()[rows]), q.mean()[rows].numpy()))
+        number += len(x)
+    if not parts:
+        raise ValueError("The data are empty.")
+    return _Scan(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+class _Sums:
+    """Running sums over draws, in float64; log-weights are kept relative to the largest so far."""
+
+    def __init__(self):
+        self.count = 0
+        self.largest = -np.inf
+        self.sums = 0.0  # of w, w^2 (both scaled), a, a^2, b, b^2, (a + b)^2, each [B]
+
+    def add(self, log_px_z, log_ratio):
+        """Count log p(x|z) and log p(z) - log q(z|x), both `[C, B]`."""
+        a, b = log_px_z.astype(np.float64), log_ratio.astype(np.float64)
+        log_w = a + b
+        largest = np.maximum(self.largest, log_w.max(0))
+        w = np.exp(log_w - largest)
+        new = np.stack([t.sum(0) for t in (w, w**2, a, a**2, b, b**2, log_w**2)])
+        if self.count:
+            shrink = np.exp(self.largest - largest)
+            old = self.sums * np.stack([shrink, shrink**2] + [np.ones_like(shrink)] * 5)
+            new += old
+        self.count, self.largest, self.sums = self.count + len(a), largest, new
+
+    def result(self, kl):
+        """The columns of `_Scan` but the code; `kl` is the closed form `[B]` or None."""
+        n = self.count
+        w, w2, a, a2, b, b2, ab2 = self.sums
+        spread = n / max(n - 1, 1) / n / n
+        var_a, var_b, var_ab = (
+            np.maximum(square - total**2 / n, 0.0) * spread for total, square in ((a, a2), (b, b2), (a + b, ab2))
+        )
+        ll, ess = self.largest + np.log(w / n), w**2 / w2
+        if kl is None:
+            return ll, ess, a / n, var_a, -b / n, var_b, var_ab
+        return ll, ess, a / n, var_a, kl.astype(np.float64), np.zeros_like(a), var_a
+
+
+def _log_likelihood(vae, scan: _Scan, samples: int) -> Estimate:
+    ess = scan.effective_sample_size
+    estimate = _mean(scan.log_likelihood, np.maximum(1.0 / ess - 1.0 / samples, 0.0), samples, vae.likelihood.measure)
+    return estimate._replace(effective_sample_size=float(ess.mean()))
+
+
+def _mean(values, variances, samples: int, measure: str) -> Estimate:
+    n = len(values)
+    error = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+    draws = float(np.sqrt(variances.sum()) / n)
+    return Estimate(float(values.mean()), error, draws, float(samples), "nats", measure, samples, n)
+
+
+def _active_units(code: np.ndarray, seed: int, threshold: float = 0.01, resamples: int = 200) -> Estimate:
+    n = len(code)
+    random = np.random.default_rng(seed)
+    counts = [(code[random.integers(0, n, n)].var(0) > threshold).sum() for _ in range(resamples)]
+    active = float((code.var(0) > threshold).sum())
+    return Estimate(active, float(np.std(counts)), 0.0, 1.0, "units", "", 1, n)
+
+
+def _batches(vae, data) -> Iterator[np.ndarray]:
+    """The examples of an array, a split or a dataset, checked, some at a time."""
+    split = feed.split_of(data)
+    if split is not None:
+        feed.check_split(split, vae.event_shape, vae.likelihood.support, type(vae.likelihood).__name__)
+        yield from split.chunks(_BATCH)
+        return
+    if not isinstance(data, tf.data.Dataset):
+        raise ValueError(f"data must be an array, a split of kvae.data or a tf.data.Dataset, got {type(data)}.")
+    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("The dataset never ends: give data.take(n).")
+    for element in data:
+        batch = Split(feed.unpack(element)[0].numpy())
+        feed.check_split(batch, vae.event_shape, vae.likelihood.support, type(vae.likelihood).__name__)
+        yield batch.x

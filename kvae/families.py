@@ -1,0 +1,210 @@
+"""What posteriors, likelihoods and priors have in common.
+
+A family turns a feature tensor into a `tfd.Distribution`. It owns the projection from features to the
+distribution's parameters, and any weights of its own. Everything from the parameters on is float32, or
+float64 under a float64 policy.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from kvae.support import Support
+
+UNIT_SOFTPLUS = math.log(math.expm1(1.0))  # softplus of this is 1
+
+
+def positive(raw, floor: float, cap: float):
+    """Softplus with a floor and a cap: min(floor + log(1 + e^raw), cap).
+
+    The cap is straight-through: beyond it the value stands still and the gradient goes on, so that a scale
+    that ran away can come back.
+    """
+    value = floor + tf.math.softplus(raw)
+    return value - tf.stop_gradient(tf.nn.relu(value - cap))
+
+
+def kl(q, p):
+    """KL(q || p) in nats, batch-shaped, from TFP's registry; None where no closed form is registered."""
+    try:
+        return tfd.kl_divergence(q, p)
+    except NotImplementedError:
+        return None
+
+
+def kl_per_dim(q, p):
+    """The terms of KL(q || p) dimension by dimension, `[..., D]`; None unless both factorise as normals.
+
+    Where it is not None its sum over the last axis is KL(q || p).
+    """
+    if not (isinstance(q, tfd.MultivariateNormalDiag) and isinstance(p, tfd.MultivariateNormalDiag)):
+        return None
+    return tfd.kl_divergence(tfd.Normal(q.mean(), q.stddev()), tfd.Normal(p.mean(), p.stddev()))
+
+
+class Family(keras.layers.Layer):
+    """Abstract: a Keras layer without `call`, used through `.distribution(...)`.
+
+    Args:
+        project: with True (the default) the family owns one Dense layer from the network's features to the
+            parameters. With False the network already puts the parameters out; their size is checked.
+        name: the name of the layer.
+    """
+
+    def __init__(self, project: bool = True, name: str | None = None):
+        super().__init__(name=name, dtype=parameter_dtype())
+        self.project = bool(project)
+        self.projection = None
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        return {"project": self.project, "name": self.name}
+
+    def _add_projection(self, units: int, bias: list[float] | None = None):
+        if self.project:
+            init = "zeros" if bias is None else keras.initializers.Constant(bias)
+            self.projection = keras.layers.Dense(
+                units, dtype=self.compute_dtype, bias_initializer=init, name="projection"
+            )
+
+    def _parameters(self, features):
+        features = self.projection(features) if self.projection is not None else features
+        return tf.cast(features, self.compute_dtype)
+
+    def _wrong_size(self, network: str, got, expected):
+        return ValueError(
+            f"{type(self).__name__}(project=False) takes its parameters straight from the {network}, so the "
+            f"{network}'s output must have shape {expected} for one example, but it has {tuple(got)}. "
+            "Give the last layer that size, or leave project=True."
+        )
+
+
+class Posterior(Family):
+    """Abstract: q(z|x), a reparameterised distribution over z.
+
+    A posterior is reparameterised by its bijector: `z = q.bijector.forward(eps)` with eps ~ N(0, I) is the
+    g(eps, phi, x) of Kingma and Welling (2013).
+    """
+
+    latent_dim: int
+
+    def build(self, feature_shape, latent_dim):
+        """Make the projection from features `[B, F]` to the parameters over `latent_dim` dimensions."""
+        feature_shape = tuple(feature_shape)
+        if len(feature_shape) != 1:
+            raise ValueError(
+                f"{type(self).__name__} takes flat features from the encoder, but the encoder's output has shape "
+                f"{feature_shape} for one example. End the encoder with keras.layers.Flatten() or a global pooling."
+            )
+        self.latent_dim = int(latent_dim)
+        units = self._units(self.latent_dim)
+        if not self.project and feature_shape != (units,):
+            raise self._wrong_size("encoder", feature_shape, (units,))
+        self._add_projection(units, self._bias(self.latent_dim))
+        if self.projection is not None:
+            self.projection.build((None, *feature_shape))
+
+    def _units(self, latent_dim: int) -> int:
+        raise NotImplementedError
+
+    def _bias(self, latent_dim: int) -> list[float]:
+        raise NotImplementedError
+
+    def distribution(self, features) -> tfd.Distribution:
+        """q(z|x) for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
+        raise NotImplementedError
+
+    def export(self, q) -> dict:
+        """What the SavedModel's `encode` puts out for q: names to tensors `[B, ...]`."""
+        return {"mean": q.mean(), "scale": q.stddev()}
+
+
+class Likelihood(Family):
+    """Abstract: p(x|z), a distribution over whole events.
+
+    Class attributes:
+        support: the `Support` of x.
+        measure: "mass" or "density", what a log-probability is the logarithm of.
+        channels: parameters per element of the event.
+    """
+
+    support: Support
+    measure: str
+    channels = 1
+    event_shape: tuple[int, ...]
+
+    def build(self, feature_shape, event_shape):
+        """Make the projection from features to one parameter (or `channels`) per element of the event.
+
+        Flat features are projected to the whole event; a feature map with the event's height and width is
+        projected channel by channel, the same way at every place.
+        """
+        feature_shape, event_shape = tuple(feature_shape), tuple(event_shape)
+        self.event_shape = event_shape
+        place = feature_shape[:-1]
+        if place != event_shape[: len(place)]:
+            raise ValueError(
+                f"The decoder's output has shape {feature_shape} for one example, and the event has shape "
+                f"{event_shape}: their height and width differ ({place} and {event_shape[: len(place)]}). Let the "
+                "decoder put out flat features or a feature map of the event's height and width, for example by "
+                "cropping it with keras.layers.Cropping2D."
+            )
+        units = self.channels * math.prod(event_shape[len(place) :])
+        if not self.project and feature_shape[-1] != units:
+            raise self._wrong_size("decoder", feature_shape, (*place, units))
+        self._add_projection(units)
+        if self.projection is not None:
+            self.projection.build((None, *feature_shape))
+
+    def _event(self, features):
+        """The parameters of p, shaped `[..., *event_shape]`, for decoder features `[..., *feature_shape]`."""
+        parameters = self._parameters(features)
+        lead = tf.shape(features)[: len(features.shape) - self._feature_rank]
+        return tf.reshape(parameters, tf.concat([lead, self.event_shape], axis=0))
+
+    @property
+    def _feature_rank(self) -> int:
+        return len(self._build_shapes_dict["feature_shape"])
+
+    def _independent(self, elementwise) -> tfd.Distribution:
+        return tfd.Independent(elementwise, reinterpreted_batch_ndims=len(self.event_shape))
+
+    def distribution(self, features) -> tfd.Distribution:
+        """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
+        raise NotImplementedError
+
+    def calibrated(self, x, p, weight) -> tfd.Distribution:
+        """The p to train on, given a batch: the identity but for a scale in closed form."""
+        del x, weight
+        return p
+
+    def draw(self, p, uniform):
+        """A sample of x from p, out of uniform numbers of the same shape, `[..., *event_shape]`."""
+        raise NotImplementedError
+
+
+class Prior(keras.layers.Layer):
+    """Abstract: p(z), used through `.distribution(encode)`."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__(name=name, dtype=parameter_dtype())
+
+    def build(self, latent_dim):
+        """Take the number of latent dimensions."""
+        self.latent_dim = int(latent_dim)
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        return {"name": self.name}
+
+    def distribution(self, encode) -> tfd.Distribution:
+        """p(z): batch `[]`, event `[latent_dim]`. `encode` is the model's, for priors made of posteriors."""
+        raise NotImplementedError
+
+
+def parameter_dtype() -> str:
+    """float64 under a float64 policy, float32 under any other."""
+    policy = keras.config.dtype_policy()
+    return "float64" if policy.compute_dtype == "float64" else "float32"

@@ -1,0 +1,152 @@
+"""What `fit` and `evaluate` are fed: arrays become splits, other pipelines are checked as they run."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae.splits import Split, numbers
+from kvae.support import Support, complaint
+
+CHECKED_BATCHES = 8
+KEYS = ("x", "sample_weight")
+
+
+def unpack(data) -> tuple[Any, Any]:
+    """x and the sample weights of `x`, `(x,)`, `(x, y)`, `(x, y, sample_weight)` or a dict of `x`, `sample_weight`."""
+    x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
+    if not isinstance(x, dict):
+        return x, weight
+    unknown = sorted(set(x) - set(KEYS))
+    if "x" not in x or unknown:
+        raise ValueError(f"A dict of data has the keys {list(KEYS)}, got {sorted(x)}.")
+    if weight is not None and "sample_weight" in x:
+        raise ValueError("sample_weight was given twice, inside the dict of data and beside it.")
+    return x["x"], x.get("sample_weight", weight)
+
+
+def is_array(x) -> bool:
+    """Whether x is one array in memory, rather than a pipeline."""
+    return isinstance(x, Split) or (hasattr(x, "__array__") and not isinstance(x, tf.data.Dataset))
+
+
+def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=32) -> Split | None:
+    """The split that fit's and evaluate's arguments describe; None where x is a pipeline.
+
+    Arrays come as `x`, `(x,)`, `(x, y)`, `(x, y, sample_weight)` or a dict. y is not used.
+    """
+    if isinstance(x, list):
+        raise ValueError("x is a list. Give one array of shape [N, *event_shape], for example numpy.stack(x).")
+    if isinstance(x, (tuple, dict)):
+        inner, weight = unpack(x)
+        if weight is not None and sample_weight is not None:
+            raise ValueError("sample_weight was given twice, inside the data and beside them.")
+        x, sample_weight = inner, sample_weight if weight is None else weight
+    if x is None:
+        raise ValueError("There is no x: give an array, a split of kvae.data, or a tf.data.Dataset.")
+    if not is_array(x):
+        return None
+    if isinstance(x, Split):
+        return Split(
+            x.array, x.y, x.sample_weight if sample_weight is None else sample_weight, x.scale, x.dynamic,
+            batch_size or x.batch_size, x.seed,
+        )  # fmt: skip
+    x = np.asarray(x)
+    if x.ndim == 0:
+        raise ValueError(f"x must be an array of shape [N, *event_shape], got the scalar {x}.")
+    if y is not None and len(np.asarray(y)) != len(x):
+        raise ValueError(f"x has {len(x)} rows but y has {len(np.asarray(y))}.")
+    return Split(numbers(x), None, sample_weight, batch_size=batch_size or default_batch_size)
+
+
+def divided(split: Split, part: float) -> tuple[Split, Split]:
+    """The split without its last `part`, and that part (as Keras' `validation_split` does)."""
+    keep = len(split) - round(part * len(split))
+    if not 0.0 < part < 1.0 or keep in (0, len(split)):
+        raise ValueError(f"validation_split={part} of {len(split)} examples leaves one part empty.")
+    weight = split.sample_weight
+    halves = [
+        Split(
+            split.array[rows], None, None if weight is None else weight[rows], split.scale, split.dynamic,
+            split.batch_size, split.seed,
+        )
+        for rows in (slice(0, keep), slice(keep, None))
+    ]  # fmt: skip
+    return halves[0], halves[1]
+
+
+def check_shape(shape, event_shape, what="x") -> None:
+    """Raise a ValueError unless `shape` is a batch of events."""
+    if len(shape) == len(event_shape) + 1 and all(
+        got is None or got == want for got, want in zip(shape[1:], event_shape, strict=True)
+    ):
+        return
+    advice = "Reshape it."
+    if tuple(shape) == tuple(event_shape):
+        advice = "A single example needs a batch axis in front: x[None]."
+    elif (*shape[1:], 1) == tuple(event_shape):
+        advice = "Add the channel axis: x[..., None]."
+    raise ValueError(
+        f"{what} has shape {tuple(shape)}, but this model's examples have shape {tuple(event_shape)}, so x must "
+        f"have shape {(None, *event_shape)}. {advice}"
+    )
+
+
+def check_split(split: Split, event_shape, support: Support, likelihood: str) -> None:
+    """Raise a ValueError unless every example of the split has the shape and lies in the support."""
+    check_shape((len(split), *split.event_shape), event_shape)
+    first = 0
+    for chunk in split.chunks():
+        if not support.contains(chunk):
+            raise ValueError(complaint(chunk, support, likelihood, first))
+        first += len(chunk)
+
+
+class CheckedDataset:
+    """A `tf.data.Dataset` whose first batches are checked in the pipeline.
+
+    Attributes:
+        dataset: the same elements, with the check in between.
+        error: the ValueError that the check raised, or None. TensorFlow wraps it in an error of its own.
+    """
+
+    def __init__(self, dataset: tf.data.Dataset, event_shape, support: Support, likelihood: str):
+        self.error: ValueError | None = None
+        x, _ = unpack(dataset.element_spec)
+        if not isinstance(x, tf.TensorSpec):
+            raise ValueError(f"x must be one tensor, but the dataset's elements have x = {x}.")
+        if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
+            raise ValueError(f"x must hold real numbers, but the dataset's x has dtype {x.dtype.name}.")
+        if x.shape.rank is not None:
+            check_shape(x.shape.as_list(), event_shape, "The dataset's x")
+        if dataset.cardinality() == 0:
+            raise ValueError("The dataset is empty.")
+
+        def look(batch):
+            try:
+                check_shape(batch.shape, event_shape, "The dataset's x")
+                if not support.contains(batch):
+                    raise ValueError(complaint(batch, support, likelihood))
+            except ValueError as error:
+                self.error = error
+                raise
+            return np.True_
+
+        def check(i, element):
+            batch = tf.cast(unpack(element)[0], tf.float32)
+            fine = tf.cond(
+                i < CHECKED_BATCHES,
+                lambda: tf.numpy_function(look, [batch], tf.bool, stateful=False),
+                lambda: tf.constant(True),
+            )
+            with tf.control_dependencies([fine]):
+                return tf.nest.map_structure(tf.identity, element)
+
+        self.dataset = dataset.enumerate().map(check)
+
+
+def check_weight(weight) -> None:
+    """Raise a ValueError unless a batch's sample weights are one number per example."""
+    if weight.shape.rank not in (None, 1):
+        raise ValueError(f"sample_weight must have shape [B], one number per example, got {weight.shape}.")

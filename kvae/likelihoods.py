@@ -1,0 +1,170 @@
+"""Likelihoods p(x|z): what the decoder's output is the parameter of."""
+
+import math
+
+import keras
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from kvae import support
+from kvae.families import Likelihood, positive
+
+
+@keras.saving.register_keras_serializable("kvae")
+class Bernoulli(Likelihood):
+    """Binary x: log p(x|z) = sum_j x_j log p_j + (1 - x_j) log(1 - p_j), with p = sigmoid(logits).
+
+    A mass on {0, 1}. Grey values between 0 and 1 are refused: on them this is not a distribution, use
+    `ContinuousBernoulli` there.
+
+    Args:
+        project: see `kvae.families.Family`; with False the decoder's output is the logits.
+        name: the layer's name.
+    """
+
+    support = support.BINARY
+    measure = "mass"
+
+    def distribution(self, features) -> tfd.Distribution:
+        """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
+        return self._independent(tfd.Bernoulli(logits=self._event(features), dtype=self.compute_dtype))
+
+    def draw(self, p, uniform):
+        """1 where a uniform number is below the probability."""
+        mean = p.mean()
+        return tf.cast(uniform < mean, mean.dtype)
+
+
+@keras.saving.register_keras_serializable("kvae")
+class ContinuousBernoulli(Likelihood):
+    """Continuous x in [0, 1]: log p(x|z) = sum_j log C(l_j) + x_j log l_j + (1 - x_j) log(1 - l_j).
+
+    l = sigmoid(logits), C(l) = 2 artanh(1 - 2 l) / (1 - 2 l), C(1/2) = 2. A density. The mean of x is not l
+    but l / (2 l - 1) + 1 / (2 artanh(1 - 2 l)); `mean()` is that.
+
+    Args:
+        clip: None, or c in (0, 1/2): l is kept in [c, 1 - c], in training and evaluation, and has no gradient
+            beyond. Published numbers depend on it: with c = 1e-4 no pixel scores above 2.2205 nats.
+        project: see `kvae.families.Family`; with False the decoder's output is the logits.
+        name: the layer's name.
+
+    Reference: Loaiza-Ganem, Cunningham (2019), The continuous Bernoulli: fixing a pervasive error in
+    variational autoencoders, arXiv 1907.06845.
+    """
+
+    support = support.UNIT
+    measure = "density"
+
+    def __init__(self, clip: float | None = None, project: bool = True, name: str | None = None):
+        super().__init__(project=project, name=name)
+        if clip is not None and not 0.0 < clip < 0.5:
+            raise ValueError(f"ContinuousBernoulli needs clip=None or 0 < clip < 0.5, got {clip}.")
+        self.clip = clip
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        return super().get_config() | {"clip": self.clip}
+
+    def distribution(self, features) -> tfd.Distribution:
+        """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
+        logits = self._event(features)
+        if self.clip is not None:
+            end = math.log1p(-self.clip) - math.log(self.clip)
+            logits = tf.clip_by_value(logits, -end, end)
+        return self._independent(tfd.ContinuousBernoulli(logits=logits, dtype=self.compute_dtype))
+
+    def draw(self, p, uniform):
+        """The quantile function at uniform numbers."""
+        return p.distribution.quantile(uniform)
+
+
+@keras.saving.register_keras_serializable("kvae")
+class Normal(Likelihood):
+    """Real x: log p(x|z) = sum_j log N(x_j; m_j, s^2), with the decoder's mean m and one scale s.
+
+    A density. The scale weighs reconstruction against the KL term: a beta-VAE with squared errors is this
+    likelihood with a scale chosen by hand.
+
+    Args:
+        scale: "optimal", the closed form for the batch at hand,
+            s^2 = E_data E_q |x - m(z)|^2 / D,
+            which needs no gradient (the ELBO is stationary in s there), with a moving average of s^2 kept as a
+            weight for everything but training (1 before any training); or "learned", a weight that starts at 1
+            and is trained with the rest (Lin et al. 2019); or a positive number.
+        momentum: of that moving average.
+        floor: the smallest scale of "learned" and "optimal".
+        project: see `kvae.families.Family`; with False the decoder's output is the mean.
+        name: the layer's name.
+
+    References: Lin, Roberts, Trigoni, Clark (2019), Balancing reconstruction quality and regularisation in
+    ELBO for VAEs, arXiv 1909.03765. Rybkin, Daniilidis, Levine (2021), Simple and effective VAE training with
+    calibrated decoders, arXiv 2006.13202.
+    """
+
+    support = support.REAL
+    measure = "density"
+
+    def __init__(
+        self,
+        scale: float | str = "optimal",
+        momentum: float = 0.99,
+        floor: float = 1e-3,
+        project: bool = True,
+        name: str | None = None,
+    ):
+        super().__init__(project=project, name=name)
+        positive_number = isinstance(scale, (int, float)) and not isinstance(scale, bool) and 0 < scale < math.inf
+        if not positive_number and scale not in ("learned", "optimal"):
+            raise ValueError(f"Normal needs scale= a positive number, 'learned' or 'optimal', got {scale!r}.")
+        if not 0.0 <= momentum < 1.0:
+            raise ValueError(f"Normal needs 0 <= momentum < 1, got {momentum}.")
+        if not 0.0 < floor < 1.0:
+            raise ValueError(f"Normal needs 0 < floor < 1, the scale at the start, got {floor}.")
+        self.scale, self.momentum, self.floor = scale, momentum, floor
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        own = {"scale": self.scale, "momentum": self.momentum, "floor": self.floor}
+        return super().get_config() | own
+
+    def build(self, feature_shape, event_shape):
+        """Make the projection to the mean, and the weight that the scale needs."""
+        super().build(feature_shape, event_shape)
+        if self.scale == "learned":
+            start = math.log(math.expm1(1.0 - self.floor))
+            self.raw_scale = self.add_weight(name="raw_scale", shape=(), initializer=keras.initializers.Constant(start))
+        if self.scale == "optimal":
+            self.mean_square = self.add_weight(name="mean_square", shape=(), initializer="ones", trainable=False)
+            self.updates = self.add_weight(
+                name="updates", shape=(), initializer="zeros", trainable=False, dtype="int64"
+            )
+
+    def _scale(self):
+        if self.scale == "learned":
+            return positive(self.raw_scale, self.floor, cap=1e6)
+        if self.scale == "optimal":
+            return tf.maximum(tf.sqrt(self.mean_square), self.floor)
+        return tf.constant(self.scale, self.compute_dtype)
+
+    def distribution(self, features) -> tfd.Distribution:
+        """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
+        return self._independent(tfd.Normal(self._event(features), self._scale()))
+
+    def calibrated(self, x, p, weight) -> tfd.Distribution:
+        """p with the batch's own root-mean-square error over q's samples for the scale ("optimal" only)."""
+        if self.scale != "optimal":
+            return p
+        loc = tf.stop_gradient(p.distribution.loc)
+        axes = tf.range(tf.rank(x) - len(self.event_shape), tf.rank(x)) + 1
+        error = tf.reduce_mean(tf.square(x - loc), axis=tf.concat([[0], axes], axis=0))  # [B]
+        now = tf.math.divide_no_nan(tf.reduce_sum(weight * error), tf.reduce_sum(weight))
+        before = tf.cast(self.updates, now.dtype)
+        # A plain mean over the first updates, then an exponential one: no trace of the starting value.
+        keep = tf.minimum(tf.cast(self.momentum, now.dtype), before / (before + 1.0))
+        self.mean_square.assign(keep * self.mean_square + (1.0 - keep) * now)
+        self.updates.assign_add(1)
+        return self._independent(tfd.Normal(p.distribution.loc, tf.maximum(tf.sqrt(now), self.floor)))
+
+    def draw(self, p, uniform):
+        """m + s * eps, eps from the normal quantile function at uniform numbers."""
+        return p.distribution.loc + p.distribution.scale * tf.math.ndtri(uniform)

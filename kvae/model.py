@@ -1,0 +1,129 @@
+"""One step of training and of evaluation, once for every latent-variable model."""
+
+import keras
+import tensorflow as tf
+
+from kvae import feed, noise
+from kvae.families import Likelihood, Posterior, Prior
+from kvae.objectives import Objective, Terms
+from kvae.trackers import Faults, Trackers
+from kvae.trainer import Trainer
+
+
+class LatentVariableModel(Trainer):
+    """Abstract: a Keras model that is trained on the `Terms` of its batches.
+
+    A leaf says how terms come about (`_terms`); trackers, noise, the steps and the fast path for arrays stand
+    here. Natural logarithms, nats; sums over the event, means over examples.
+
+    Attributes:
+        seed: of the noise and of the order of the data.
+        draws, passes, position: int64 weights, saved with the model: noise draws made in training, passes over
+            the data completed, and batches done in the pass at hand. They make a resumed run exact.
+        trackers, faults: what is counted, see `kvae.trackers`.
+    """
+
+    objective: Objective
+    posterior: Posterior
+    likelihood: Likelihood
+    prior: Prior
+
+    def __init__(self, objective: Objective, seed: int, name: str | None = None):
+        super().__init__(name=name)
+        self.objective, self.seed = objective, int(seed)
+        self.draws, self.passes, self.position = (self._counter(n) for n in ("draws", "passes", "position"))
+        self.trackers = Trackers(with_beta=objective.beta(tf.constant(0, tf.int64)) is not None)
+        self.faults = Faults()
+        self.seen = keras.metrics.Sum(name="seen", dtype="int64")  # examples of this evaluation so far
+
+    def _counter(self, name):
+        return self.add_weight(name=name, shape=(), dtype="int64", initializer="zeros", trainable=False)
+
+    # ---- to be said by the leaf ----
+
+    def _noise_size(self) -> int:
+        raise NotImplementedError
+
+    def _terms(self, x, eps, weight=None, training=False) -> Terms:
+        """The terms for x `[B, *event_shape]` and noise eps `[S, B, noise size]`."""
+        raise NotImplementedError
+
+    # ---- one step, for training and evaluation alike ----
+
+    @property
+    def metrics(self):
+        """The trackers: loss, elbo, reconstruction, kl, and beta where it moves."""
+        return self.trackers.metrics
+
+    def train_step(self, data):
+        """One optimizer step on a batch of a pipeline, as Keras calls it."""
+        x, weight = feed.unpack(data)
+        self.draws.assign_add(1)
+        self.step(x, weight, training=True, checked=False)
+        return self.trackers.logs()
+
+    def test_step(self, data):
+        """One evaluation step on a batch of a pipeline, as Keras calls it."""
+        x, weight = feed.unpack(data)
+        self.step(x, weight, training=False, checked=False)
+        return self.trackers.logs()
+
+    def step(self, x, weight=None, training=False, checked=True):
+        """One step on x `[B, *event_shape]` with weights `[B]`; `checked`: x is known to be in the support."""
+        feed.check_shape(x.shape, self.event_shape)
+        x = tf.cast(x, self.likelihood.compute_dtype)
+        rows = tf.shape(x)[0]
+        weight = tf.ones([rows]) if weight is None else tf.cast(weight, tf.float32)
+        feed.check_weight(weight)
+        if training:
+            seed, stream, first = self.seed + _replica() * 1000003, self.draws.value, 0
+        else:
+            seed, stream, first = self.seed, noise.EVALUATION, self.seen.result()
+            self.seen.update_state(rows)
+        eps = self._noise(seed, stream, first, rows, self.objective.samples)
+        if not training:
+            self._step(x, weight, eps, False, checked)
+            return
+        with tf.GradientTape() as tape:
+            loss = self.optimizer.scale_loss(self._step(x, weight, eps, True, checked))
+        gradients = tape.gradient(loss, self.trainable_weights)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+
+    def _step(self, x, weight, eps, training, checked):
+        """Terms, loss and trackers of a batch; the loss to differentiate is sum(w loss) / batch size."""
+        terms = self._terms(x, eps, weight, training)
+        iteration = self.optimizer.iterations.value
+        reconstruction = tf.reduce_mean(terms.log_px_z, axis=0)
+        kl = self.objective.kl(terms)
+        penalty = tf.add_n([tf.cast(p, kl.dtype) for p in self.losses]) if self.losses else 0.0
+        loss = self.objective.loss(terms, iteration)  # [B]
+        self.trackers.update(loss + penalty, reconstruction, kl, self.objective.beta(iteration), weight)
+        outside = False if checked else tf.reduce_any(self.likelihood.support.outside(x))
+        bad = [tf.logical_not(tf.reduce_all(tf.math.is_finite(term))) for term in (reconstruction, kl)]
+        self.faults.update_state(self.draws.value if training else 1, *bad, outside)
+        examples = _over_replicas(tf.cast(tf.shape(loss)[0], loss.dtype))
+        return tf.reduce_sum(tf.cast(weight, loss.dtype) * loss) / examples + penalty / _replicas()
+
+    def _noise(self, seed, stream, first, rows, samples):
+        """Standard normal noise `[S, B, noise size]`; that of an example depends on its number alone."""
+        size = self._noise_size()
+        eps = noise.normal(seed, stream, first, rows, samples * size, self.likelihood.compute_dtype)
+        if samples == 1:
+            return eps[None]
+        return tf.transpose(tf.reshape(eps, [rows, samples, size]), [1, 0, 2])
+
+
+def _replica():
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None else tf.cast(context.replica_id_in_sync_group, tf.int64)
+
+
+def _replicas() -> int:
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _over_replicas(value):
+    """The sum of a value over the replicas, such as the size of the global batch."""
+    if _replicas() == 1:
+        return value
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)

@@ -1,0 +1,87 @@
+"""Approximate posteriors q(z|x)."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability import distributions as tfd
+
+from kvae.families import UNIT_SOFTPLUS, Posterior, positive
+
+
+class _Normal(Posterior):
+    """Abstract: the arguments that the normal posteriors share."""
+
+    def __init__(self, floor: float = 1e-5, cap: float = 1e3, project: bool = True, name: str | None = None):
+        super().__init__(project=project, name=name)
+        if not 0.0 < floor < cap:
+            raise ValueError(f"{type(self).__name__} needs 0 < floor < cap, got floor={floor} and cap={cap}.")
+        self.floor, self.cap = float(floor), float(cap)
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        return super().get_config() | {"floor": self.floor, "cap": self.cap}
+
+
+@keras.saving.register_keras_serializable("kvae")
+class DiagonalNormal(_Normal):
+    """The factorised normal posterior of the classic VAE.
+
+    q(z|x) = prod_j N(z_j; m_j, s_j^2),   s = min(floor + softplus(u), cap),   z = m + s * eps
+
+    The parameters are (m, u): 2 D numbers in this order, so `project=False` takes an encoder with 2 D outputs.
+    The projection's bias starts so that s is about 1, the scale of the prior.
+
+    Args:
+        floor, cap: the smallest and the largest scale s. At the cap the gradient passes straight through.
+        project: see `kvae.families.Family`.
+        name: the layer's name.
+
+    Reference: Kingma, Welling (2013), Auto-encoding variational Bayes, arXiv 1312.6114.
+    """
+
+    def _units(self, latent_dim):
+        return 2 * latent_dim
+
+    def _bias(self, latent_dim):
+        return [0.0] * latent_dim + [UNIT_SOFTPLUS] * latent_dim
+
+    def distribution(self, features) -> tfd.MultivariateNormalDiag:
+        """q(z|x) for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
+        loc, raw = tf.split(self._parameters(features), 2, axis=-1)
+        return tfd.MultivariateNormalDiag(loc, positive(raw, self.floor, self.cap))
+
+
+@keras.saving.register_keras_serializable("kvae")
+class FullNormal(_Normal):
+    """The normal posterior with full covariance, by its Cholesky factor.
+
+    q(z|x) = N(z; m, L L^T),   z = m + L eps,   L_ii = min(floor + softplus(u_ii), cap),   L_ij = u_ij below
+
+    The parameters are (m, u): D + D (D + 1) / 2 numbers, u filling the lower triangle in the order of
+    `tfp.math.fill_triangular`. It can follow correlations that a diagonal posterior cannot, at a cost that
+    grows with D^2. The projection's bias starts so that L is about the identity.
+
+    Args:
+        floor, cap: the smallest and the largest diagonal element of L.
+        project: see `kvae.families.Family`.
+        name: the layer's name.
+    """
+
+    def _units(self, latent_dim):
+        return latent_dim + latent_dim * (latent_dim + 1) // 2
+
+    def _bias(self, latent_dim):
+        start = tfp.math.fill_triangular_inverse(UNIT_SOFTPLUS * tf.eye(latent_dim))
+        return [0.0] * latent_dim + start.numpy().tolist()
+
+    def distribution(self, features) -> tfd.MultivariateNormalTriL:
+        """q(z|x) for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
+        units = self._units(self.latent_dim)
+        loc, raw = tf.split(self._parameters(features), [self.latent_dim, units - self.latent_dim], axis=-1)
+        raw = tfp.math.fill_triangular(raw)
+        diagonal = positive(tf.linalg.diag_part(raw), self.floor, self.cap)
+        return tfd.MultivariateNormalTriL(loc, tf.linalg.set_diag(raw, diagonal))
+
+    def export(self, q) -> dict:
+        """The mean, the marginal standard deviations and the Cholesky factor of the covariance."""
+        return super().export(q) | {"scale_tril": q.scale_tril}

@@ -1,0 +1,117 @@
+"""From names and networks given to a model to checked parts."""
+
+import re
+from importlib import metadata
+
+import keras
+
+from kvae import likelihoods, objectives, posteriors, priors
+from kvae.families import Likelihood, Posterior, Prior
+from kvae.feed import check_shape
+
+try:
+    VERSION = metadata.version("kvae")
+except metadata.PackageNotFoundError:  # run from a source tree that was not installed
+    VERSION = "unknown"
+
+
+def posterior(identifier):
+    """A posterior, from an instance or a name."""
+    return _resolved(identifier, Posterior, posteriors, "posterior")
+
+
+def likelihood(identifier):
+    """A likelihood, from an instance or a name."""
+    return _resolved(identifier, Likelihood, likelihoods, "likelihood")
+
+
+def prior(identifier):
+    """A prior, from an instance or a name."""
+    return _resolved(identifier, Prior, priors, "prior")
+
+
+def objective(identifier):
+    """An objective, from an instance or a name."""
+    return _resolved(identifier, objectives.Objective, objectives, "objective")
+
+
+def _resolved(identifier, kind, module, what):
+    if isinstance(identifier, kind):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, kind):
+        return identifier()
+    known = {_snake(name): leaf for name, leaf in vars(module).items() if _is_leaf(leaf, kind, module)}
+    if identifier in known:
+        return known[identifier]()
+    raise ValueError(
+        f"{what}={identifier!r} is not known. Names are {sorted(known)}; or give an instance of a class in "
+        f"{module.__name__}."
+    )
+
+
+def _is_leaf(value, kind, module) -> bool:
+    own = isinstance(value, type) and issubclass(value, kind) and value.__module__ == module.__name__
+    return own and not value.__name__.startswith("_") and value is not kind
+
+
+def _snake(name: str) -> str:
+    """DiagonalNormal to diagonal_normal, as Keras names its optimizers; ELBO to elbo."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def check_network(network, what: str) -> None:
+    """Raise a ValueError unless network is a built Keras model with one input and one output."""
+    if not isinstance(network, keras.Model):
+        raise ValueError(
+            f"The {what} must be a keras.Model, got {type(network).__name__}. Wrap a layer like this: "
+            "keras.Sequential([keras.Input(shape), layer])."
+        )
+    inputs, outputs = getattr(network, "inputs", None), getattr(network, "outputs", None)
+    if not inputs or not outputs:
+        raise ValueError(
+            f"The {what} {network.name!r} is a subclassed or unbuilt model, whose shapes cannot be read. Begin a "
+            "Sequential with keras.Input(shape); wrap a subclassed model: x = keras.Input(shape); "
+            f"{what} = keras.Model(x, network(x))."
+        )
+    if len(inputs) != 1:
+        raise ValueError(f"The {what} must have one input, {network.name!r} has {len(inputs)}.")
+    if len(outputs) != 1 or isinstance(network.output_shape, list):
+        raise ValueError(
+            f"The {what} must return one tensor, {network.name!r} returns a list or dict of {len(outputs)}. "
+            "Return the features alone: the posterior or the likelihood projects them to its parameters, such as "
+            "mean and scale."
+        )
+    for shape in (network.input_shape, network.output_shape):
+        if None in shape[1:] or len(shape) < 2:
+            raise ValueError(
+                f"The {what}'s shapes must be fixed but for the batch, {network.name!r} maps "
+                f"{network.input_shape} to {network.output_shape}."
+            )
+
+
+def latent_shape(decoder) -> tuple[int]:
+    """The decoder's input shape without the batch, (D,)."""
+    shape = tuple(decoder.input_shape[1:])
+    if len(shape) != 1 or shape[0] < 1:
+        raise ValueError(f"The decoder must take flat z of shape [B, latent_dim], but its input is {shape}.")
+    return shape
+
+
+def build(family, **shapes) -> None:
+    """Build a family, or check that one that is built already was built for these shapes."""
+    if not family.built:
+        family.build(**shapes)
+        return
+    before = {key: tuple(v) if isinstance(v, list) else v for key, v in family._build_shapes_dict.items()}
+    if before != shapes:
+        raise ValueError(
+            f"This {type(family).__name__} was built for a model with {before} and does not fit {shapes}. Make a "
+            "new one for each model."
+        )
+
+
+def check_batch(x, event_shape) -> None:
+    """Raise a ValueError unless x is a batch of examples."""
+    if x.dtype.kind not in "buif" if hasattr(x.dtype, "kind") else not (x.dtype.is_floating or x.dtype.is_integer):
+        raise ValueError(f"x must hold real numbers, but its dtype is {x.dtype}.")
+    check_shape(tuple(x.shape), event_shape)

@@ -1,0 +1,147 @@
+"""Arrays of examples, prepared as they are used.
+
+A `Split` keeps its array as it is stored (uint8 where it came so) and prepares rows when they are needed:
+scaling and, if wished, a fresh binarisation of every batch. `fit` and `evaluate` recognise splits.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kvae import noise
+
+_CHUNK = 4096  # rows prepared at a time where a whole split is wanted
+_DATA_KEY = 1 << 40  # keeps the noise of data apart from a model's noise of the same seed
+
+
+class Preparation(NamedTuple):
+    """From stored rows to examples: scaled to float32, binarised where `dynamic`."""
+
+    scale: float
+    dynamic: bool
+    seed: int
+    size: int
+
+    def __call__(self, rows, first, stream):
+        """Examples `[B, *event_shape]`, float32.
+
+        Args:
+            rows: `[B, *event_shape]`, stored values.
+            first, stream: the number of the first row, and of the noise stream, for the binarisation.
+        """
+        x = tf.cast(rows, tf.float32)
+        if self.scale != 1.0:
+            x *= self.scale
+        if not self.dynamic:
+            return x
+        u = noise.uniform(self.seed + _DATA_KEY, stream, first, tf.shape(x)[0], self.size)
+        return tf.cast(tf.reshape(u, tf.shape(x)) < x, tf.float32)
+
+
+class Split:
+    """One named part of a data set: an array with the way its rows become examples.
+
+    Args:
+        array: `[N, *event_shape]`, numbers.
+        y: labels `[N]` or None; carried along, never used by an unconditional model.
+        sample_weight: `[N]` or None.
+        scale: what the stored numbers are multiplied by.
+        dynamic: True to binarise anew at every use in training, each element 1 with probability x (which must
+            lie in [0, 1]). Elsewhere (`x`, evaluation) the binarisation is the fixed one of `seed`.
+        batch_size: examples per training step.
+        seed: of the binarisation and of the order of `dataset`.
+    """
+
+    def __init__(self, array, y=None, sample_weight=None, scale=1.0, dynamic=False, batch_size=128, seed=0):
+        if len(array) == 0:
+            raise ValueError("The data are empty: an array of shape " + str(np.shape(array)) + ".")
+        for name, other in (("y", y), ("sample_weight", sample_weight)):
+            if other is not None and len(other) != len(array):
+                raise ValueError(f"x has {len(array)} rows but {name} has {len(other)}.")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        self.array, self.y = np.ascontiguousarray(array), y
+        self.sample_weight = None if sample_weight is None else weights(sample_weight)
+        self.scale, self.dynamic = float(scale), bool(dynamic)
+        self.batch_size, self.seed = int(batch_size), int(seed)
+
+    def __len__(self):
+        return len(self.array)
+
+    def __repr__(self):
+        kind = "binarised anew every batch" if self.dynamic else f"stored as {self.array.dtype}"
+        return f"Split({len(self)} examples of shape {self.event_shape}, {kind})"
+
+    def __array__(self, dtype=None, copy=None):
+        return self.x if dtype is None else self.x.astype(dtype)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.array.shape[1:]
+
+    @property
+    def x(self) -> np.ndarray:
+        """All examples as the model sees them, float32 `[N, *event_shape]`."""
+        return np.concatenate(list(self.chunks()))
+
+    def chunks(self, rows: int = _CHUNK):
+        """The examples of `x`, some rows at a time."""
+        for first in range(0, len(self), rows):
+            yield self.preparation(self.array[first : first + rows], first, noise.BINARIZATION).numpy()
+
+    @property
+    def preparation(self) -> "Preparation":
+        """The way from stored rows to examples, without the rows."""
+        return Preparation(self.scale, self.dynamic, self.seed, math.prod(self.event_shape))
+
+    def order(self, seed: int, epoch: int) -> np.ndarray:
+        """A permutation of the rows, int32 `[N]`: a function of (seed, epoch) alone."""
+        key = [seed % 2**64, epoch]
+        return np.random.Generator(np.random.Philox(key=key)).permutation(len(self)).astype(np.int32)
+
+    def dataset(self, shuffle: bool = True, batch_size: int | None = None, epoch: int = 0) -> tf.data.Dataset:
+        """One pass as a `tf.data.Dataset` of batches `x`, or `(x, y)` where there are labels.
+
+        The order (and a dynamic binarisation) is a function of (seed, epoch).
+
+        Args:
+            shuffle: False for the stored order.
+            batch_size: the split's own by default.
+            epoch: which pass.
+        """
+        order = self.order(self.seed, epoch) if shuffle else np.arange(len(self), dtype=np.int32)
+        size = batch_size or self.batch_size
+        prepare, array = self.preparation, tf.constant(self.array)
+        y = None if self.y is None else tf.constant(self.y)
+
+        def batch(i, rows):
+            stream = epoch + 1 if shuffle else noise.BINARIZATION
+            x = prepare(tf.gather(array, rows), i * size, stream)
+            return x if y is None else (x, tf.gather(y, rows))
+
+        # Batch before map, gather by index, and no autotuning: its thread stalls the end of a pass.
+        pipeline = tf.data.Dataset.from_tensor_slices(order).batch(size).enumerate().map(batch).prefetch(2)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return pipeline.with_options(options)
+
+
+def numbers(x: np.ndarray) -> np.ndarray:
+    """x as numbers that TensorFlow can hold: float32 for other floats, integers and booleans as they are."""
+    if x.dtype.kind not in "buif":
+        raise ValueError(f"x must hold real numbers, but its dtype is {x.dtype}. Convert it with x.astype('float32').")
+    return x.astype(np.float32) if x.dtype in (np.float64, np.float16) else x
+
+
+def weights(sample_weight) -> np.ndarray:
+    """Sample weights as float32 `[N]`, checked."""
+    weight = np.asarray(sample_weight, np.float32)
+    if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError(
+            f"sample_weight must be finite numbers >= 0 of shape [N], one per example, got shape {weight.shape} "
+            f"with values from {weight.min()} to {weight.max()}."
+        )
+    return weight

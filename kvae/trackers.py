@@ -1,0 +1,76 @@
+"""What a model counts while it trains and evaluates."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+
+class Trackers:
+    """Means over examples, in nats: `loss`, `elbo`, `reconstruction`, `kl`, and `beta` where it moves.
+
+    Every mean is sum(w v) / sum(w) over the examples seen, 0 where sum(w) is 0; `elbo` is the difference of
+    the means of `reconstruction` and `kl`, so that it equals it in every log.
+    """
+
+    def __init__(self, with_beta: bool):
+        self.loss = keras.metrics.Mean(name="loss")
+        self.reconstruction = keras.metrics.Mean(name="reconstruction")
+        self.kl = keras.metrics.Mean(name="kl")
+        self.elbo = _Derived("elbo", lambda: self.reconstruction.result() - self.kl.result())
+        self.beta = keras.metrics.Mean(name="beta") if with_beta else None
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The metrics in the order they are logged."""
+        always: list[keras.metrics.Metric] = [self.loss, self.elbo, self.reconstruction, self.kl]
+        return always if self.beta is None else [*always, self.beta]
+
+    def update(self, loss, reconstruction, kl, beta, weight) -> None:
+        """Count a batch: values `[B]` with weights `[B]`."""
+        for metric, value in ((self.loss, loss), (self.reconstruction, reconstruction), (self.kl, kl)):
+            metric.update_state(value, sample_weight=weight)
+        if self.beta is not None:
+            self.beta.update_state(beta)
+
+    def logs(self) -> dict:
+        """Name to value, as a step returns them."""
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+class _Derived(keras.metrics.Metric):
+    def __init__(self, name: str, result: Callable):
+        super().__init__(name=name)
+        self._result = result
+
+    def update_state(self, *args, **kwargs):
+        """Nothing: it has no state of its own."""
+
+    def result(self):
+        return self._result()
+
+    def reset_state(self):
+        """Nothing: it has no state of its own."""
+
+
+class Faults(keras.metrics.Metric):
+    """The first step at which a term was not finite, or x not in the support; 0 where that never happened."""
+
+    KINDS = ("reconstruction", "kl", "support")
+
+    def __init__(self):
+        super().__init__(name="faults")
+        self.first = self.add_variable((len(self.KINDS),), "zeros", dtype="int64", name="first")
+
+    def update_state(self, step, *bad):
+        """Note `step` for every kind that is bad for the first time."""
+        new = tf.logical_and(tf.equal(self.first, 0), tf.stack(bad))
+        self.first.assign(tf.where(new, tf.cast(step, "int64"), self.first))
+
+    def result(self):
+        """The steps, int64 `[3]`, in the order of `KINDS`."""
+        return self.first.value
+
+    def found(self) -> dict[str, int]:
+        """Kind to step, for what has happened."""
+        return {kind: int(step) for kind, step in zip(self.KINDS, self.first.numpy(), strict=True) if step}

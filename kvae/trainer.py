@@ -1,0 +1,251 @@
+"""`compile`, `fit` and `evaluate`: Keras' own, with a fast path for arrays and checks before the first step."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+from kvae import feed
+from kvae.loop import Loop, Programs, prefers_xla, steps_per_call, ticks
+from kvae.trackers import Faults, Trackers
+from kvae.watch import StopOnFault, wants_every_batch
+
+_REFUSED = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+class Trainer(keras.Model):
+    """Abstract: a Keras model whose `step` trains or evaluates on a batch, fed by arrays or pipelines."""
+
+    objective: object
+    encoder: keras.Model
+    decoder: keras.Model
+    event_shape: tuple[int, ...]
+    trackers: Trackers
+    faults: Faults
+    seen: keras.metrics.Metric
+
+    def __init__(self, name: str | None = None):
+        super().__init__(name=name)
+        self.programs = Programs()
+        self._validation: Loop | None = None
+
+    def step(self, x, weight=None, training=False, checked=True) -> None:
+        """One step on x `[B, *event_shape]` with weights `[B]`; `checked`: x is known to be in the support."""
+        raise NotImplementedError
+
+    def compile(
+        self, optimizer="adam", *, jit_compile="auto", steps_per_execution="auto", run_eagerly=False,
+        auto_scale_loss=True, **refused,
+    ):  # fmt: skip
+        """Choose the optimizer.
+
+        Args:
+            optimizer: a Keras optimizer or its name.
+            jit_compile: True or False; "auto" compiles with XLA where it is faster: on a GPU, and on a CPU for
+                networks without convolutions.
+            steps_per_execution: how many steps a compiled call runs; "auto" takes about a fifth of a second's.
+                Only the granularity of callbacks depends on it, never the result.
+            run_eagerly: True to run step by step in Python, for debugging.
+            auto_scale_loss: whether float16 policies get a loss-scaling optimizer.
+
+        Raises:
+            ValueError: for `loss=` or `metrics=`: the loss is the model's `objective`.
+        """
+        for name, value in refused.items():
+            if name not in _REFUSED:
+                raise TypeError(f"compile() got an unexpected keyword argument {name!r}.")
+            if value is not None:
+                raise ValueError(
+                    f"compile({name}=...) has no place in a {type(self).__name__}: what is minimised is its "
+                    f"objective, {type(self.objective).__name__}. Give it to the constructor: "
+                    f"{type(self).__name__}(..., objective=kvae.objectives.ELBO(beta=...)); it reports loss, "
+                    "elbo, reconstruction and kl by itself."
+                )
+        self._compile_arguments = {
+            "jit_compile": jit_compile, "steps_per_execution": steps_per_execution,
+            "run_eagerly": run_eagerly, "auto_scale_loss": auto_scale_loss,
+        }  # fmt: skip
+        if jit_compile == "auto":
+            jit_compile = not run_eagerly and prefers_xla(self.encoder, self.decoder)
+        super().compile(
+            optimizer=optimizer,
+            jit_compile=jit_compile,
+            run_eagerly=run_eagerly,
+            auto_scale_loss=auto_scale_loss,
+            steps_per_execution=1 if steps_per_execution == "auto" else steps_per_execution,
+        )
+        self.programs = Programs()
+        self.optimizer.build(self.trainable_variables)
+
+    def get_compile_config(self):
+        """The optimizer and the arguments of `compile`, for the `.keras` file."""
+        if not self.compiled:
+            return {}
+        optimizer = keras.saving.serialize_keras_object(self.optimizer)
+        return self._compile_arguments | {"optimizer": optimizer}
+
+    def compile_from_config(self, config):
+        """Compile as the saved model was."""
+        optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
+        self.compile(**(config | {"optimizer": optimizer}))
+
+    def fit(
+        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
+        validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
+        steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1,
+    ):  # fmt: skip
+        """Train, as `keras.Model.fit` does, and return its History.
+
+        x is an array `[N, *event_shape]`, a split of `kvae.data`, or a pipeline (`tf.data`, `PyDataset`, a
+        generator); `(x,)`, `(x, y)`, `(x, y, sample_weight)` and dicts of `x` and `sample_weight` do as well. y
+        is not used. Arrays and splits take the fast path: many steps in one compiled call, in an order that is
+        a function of (seed, pass), continued exactly after a restart.
+
+        The other arguments are Keras'. Sample weights w weigh the loss, sum(w l) / B, with or without a y.
+
+        Raises:
+            ValueError: for data of a wrong shape, dtype or range, before the first step.
+            FloatingPointError: where a term of the loss stops being finite; it names the term and the step. A
+                `TerminateOnNaN` callback stops the training instead.
+        """
+        self._assert_compile_called("fit")
+        if class_weight is not None:
+            raise ValueError("class_weight belongs to classifiers; give fit(sample_weight=...) instead.")
+        callbacks = _listed(callbacks)
+        if not any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in callbacks):
+            callbacks = [*callbacks, StopOnFault()]
+        split = feed.split_of(x, y, sample_weight, batch_size)
+        arguments: dict = {
+            "epochs": epochs, "verbose": verbose, "callbacks": callbacks, "initial_epoch": initial_epoch,
+            "validation_freq": validation_freq,
+            "shuffle": shuffle and split is None and not isinstance(x, tf.data.Dataset),
+        }  # fmt: skip
+        if validation_split and validation_data is None:
+            if split is None:
+                raise ValueError("validation_split divides arrays; give a pipeline's validation_data by itself.")
+            split, validation_data = feed.divided(split, validation_split)
+        self.faults.reset_state()
+        per_call = self._compile_arguments["steps_per_execution"]
+        with contextlib.ExitStack() as stack:
+            if split is None:
+                dataset = stack.enter_context(self._checked(x))
+                arguments |= {"x": dataset, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+                arguments |= {"steps_per_epoch": steps_per_epoch}
+                per_call = 1 if per_call == "auto" else per_call
+            else:
+                self._check(split)
+                loop = Loop(self, split, steps_per_epoch, 1, True, shuffle)
+                if self.run_eagerly or any(wants_every_batch(c) for c in callbacks):
+                    per_call = 1
+                elif per_call == "auto":
+                    per_call = steps_per_call(self, split.batch_size, loop.steps)
+                loop.per_call = per_call
+                stack.enter_context(self._instead_of("train_function", loop))
+                arguments |= {"x": ticks(), "steps_per_epoch": loop.steps}
+            stack.enter_context(self._steps_at_a_time(per_call))
+            if validation_data is not None:
+                size = validation_batch_size or batch_size
+                validation = feed.split_of(validation_data, batch_size=size)
+                if validation is None:
+                    arguments |= {"validation_data": stack.enter_context(self._checked(validation_data))}
+                    arguments |= {"validation_steps": validation_steps, "validation_batch_size": size}
+                else:
+                    self._validation = self._test_loop(validation, validation_steps)
+                    stack.callback(setattr, self, "_validation", None)
+                    arguments |= {"validation_data": ticks(), "validation_steps": self._validation.steps}
+            return super().fit(**arguments)
+
+    def evaluate(
+        self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
+        return_dict=False, **kwargs,
+    ):  # fmt: skip
+        """The trackers over x, as `keras.Model.evaluate` returns them; x as in `fit`.
+
+        The noise of example i is a function of (seed, i): evaluating twice gives the same numbers, whatever
+        the batch size, and validating does not change training.
+        """
+        self._assert_compile_called("evaluate")
+        arguments = {"verbose": verbose, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
+        self.seen.reset_state()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._without_jit())
+            if kwargs.get("_use_cached_eval_dataset"):  # the validation of a fit that is under way
+                loop = self._validation
+                arguments |= {"x": x, "y": y, "batch_size": batch_size, "steps": steps}
+                if loop is not None:
+                    loop.per_call = self.steps_per_execution
+            else:
+                split = feed.split_of(x, y, sample_weight, batch_size)
+                loop = None if split is None else self._test_loop(split, steps)
+                if loop is None:
+                    dataset = stack.enter_context(self._checked(x))
+                    arguments |= {"x": dataset, "y": y, "sample_weight": sample_weight}
+                    arguments |= {"batch_size": batch_size, "steps": steps}
+                else:
+                    stack.enter_context(self._steps_at_a_time(loop.per_call))
+                    arguments |= {"x": ticks(), "steps": loop.steps}
+            if loop is not None:
+                loop.cursor = 0
+                stack.enter_context(self._instead_of("test_function", loop))
+            return super().evaluate(**arguments)
+
+    def _check(self, split):
+        likelihood = type(self.likelihood).__name__
+        feed.check_split(split, self.event_shape, self.likelihood.support, likelihood)
+
+    def _test_loop(self, split, steps) -> Loop:
+        self._check(split)
+        loop = Loop(self, split, None, 1, False)
+        loop.steps = min(steps or loop.batches, loop.batches)
+        loop.per_call = 1 if self.run_eagerly else steps_per_call(self, split.batch_size, loop.steps)
+        return loop
+
+    @contextlib.contextmanager
+    def _checked(self, data):
+        """Pipeline data with its first batches checked; the check's error comes out as it is."""
+        if not isinstance(data, tf.data.Dataset):
+            yield data
+            return
+        likelihood = type(self.likelihood).__name__
+        checked = feed.CheckedDataset(data, self.event_shape, self.likelihood.support, likelihood)
+        try:
+            yield checked.dataset
+        except tf.errors.OpError:
+            if checked.error is not None:
+                raise checked.error from None
+            raise
+
+    @contextlib.contextmanager
+    def _instead_of(self, function: str, loop: Loop):
+        before = getattr(self, function)
+        setattr(self, function, loop)
+        try:
+            yield
+        finally:
+            setattr(self, function, before)
+
+    @contextlib.contextmanager
+    def _steps_at_a_time(self, steps: int):
+        before: int = self.steps_per_execution
+        self.steps_per_execution = steps
+        try:
+            yield
+        finally:
+            self.steps_per_execution = before
+
+    @contextlib.contextmanager
+    def _without_jit(self):
+        """An evaluation is one pass: compiling every batch shape would cost more than it gains."""
+        before, self.jit_compile = self.jit_compile, False
+        try:
+            yield
+        finally:
+            self.jit_compile = before
+
+
+def _listed(callbacks) -> list:
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        raise ValueError("fit(callbacks=...) takes a list of callbacks.")
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]

@@ -1,0 +1,52 @@
+"""Watching a fit from the host: what stops it, and which callbacks want to see every batch."""
+
+import keras
+
+_CAUSES = {
+    "reconstruction": (
+        "the decoder's output overflowed; most often the learning rate is too high, or x is far outside the "
+        "range the network was made for"
+    ),
+    "kl": (
+        "the encoder's output overflowed; most often the learning rate is too high, or x is far outside the "
+        "range the network was made for"
+    ),
+}
+_PER_BATCH = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+
+
+class StopOnFault(keras.callbacks.Callback):
+    """Raises an error that names the term, the step and the likely cause, where a loss stops being finite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Read what the steps noted."""
+        found = self.model.faults.found()
+        if not found:
+            return
+        if "support" in found:
+            likelihood = self.model.likelihood
+            raise ValueError(
+                f"Training stopped at step {found['support']}: {type(likelihood).__name__} explains x in "
+                f"{likelihood.support.name}, but a batch held other values (or NaN). Scale or clean the data, "
+                "or choose the likelihood that fits it."
+            )
+        term = min(found, key=lambda kind: found[kind])
+        rate = float(self.model.optimizer.learning_rate)
+        raise FloatingPointError(
+            f"Training stopped at step {found[term]}: the {term} term is not finite. Likely cause: "
+            f"{_CAUSES[term]}. The learning rate is {rate:g}; try a tenth of it, or clipnorm=1 in the optimizer."
+        )
+
+
+def wants_every_batch(callback) -> bool:
+    """Whether a callback should be called after every step, so that a call runs one step only.
+
+    Keras' own callbacks are content with fewer calls, but for those set to an integer `save_freq` or
+    `update_freq`, and for functions given to a `LambdaCallback`.
+    """
+    if type(callback).__module__.startswith(("keras.", "kvae.")):
+        frequencies = (getattr(callback, name, "epoch") for name in ("save_freq", "update_freq"))
+        return any(f not in ("epoch", None) for f in frequencies) or any(name in vars(callback) for name in _PER_BATCH)
+    return any(
+        getattr(type(callback), name, None) is not getattr(keras.callbacks.Callback, name) for name in _PER_BATCH
+    )
