@@ -137,7 +137,7 @@ class CheckedDataset:
             batch = tf.cast(unpack(element)[0], tf.float32)
             fine = tf.cond(
                 i < CHECKED_BATCHES,
-                lambda: tf.numpy_function(look, [batch], tf.bool, stateful=False),
+                lambda: tf.numpy_function(look, [batch], tf.bool),
                 lambda: tf.constant(True),
             )
             with tf.control_dependencies([fine]):

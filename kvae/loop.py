@@ -104,7 +104,7 @@ class Loop:
         else:
             self._run(0, self.cursor, target - self.cursor)
         self.cursor = target % self.steps
-        return self.model.trackers.logs()
+        return self.model.get_metrics_result()
 
     def _train(self, steps: int) -> None:
         while steps > 0:

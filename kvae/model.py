@@ -58,7 +58,8 @@ class LatentVariableModel(Trainer):
     def train_step(self, data):
         """One optimizer step on a batch of a pipeline, as Keras calls it."""
         x, weight = feed.unpack(data)
-        self.draws.assign_add(1)
+        with tf.control_dependencies([x]):  # a pipeline that fails leaves the counter alone
+            self.draws.assign_add(1)
         self.step(x, weight, training=True, checked=False)
         return self.trackers.logs()
 

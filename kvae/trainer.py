@@ -23,6 +23,7 @@ class Trainer(keras.Model):
     trackers: Trackers
     faults: Faults
     seen: keras.metrics.Metric
+    steps_per_execution: int
 
     def __init__(self, name: str | None = None):
         super().__init__(name=name)
@@ -76,6 +77,19 @@ class Trainer(keras.Model):
         )
         self.programs = Programs()
         self.optimizer.build(self.trainable_variables)
+
+    def get_metrics_result(self):
+        """The trackers' values: one compiled call, where Keras would make dozens of small ones."""
+        return self._at_once("logs", self.trackers.logs)
+
+    def reset_metrics(self):
+        """Set the trackers to zero, in one compiled call."""
+        self._at_once("reset", lambda: [metric.reset_state() for metric in self.metrics] and None)
+
+    def _at_once(self, key, function):
+        if self.run_eagerly or not tf.executing_eagerly():
+            return function()
+        return self.programs.get(key, lambda: tf.function(function, autograph=False))()
 
     def get_compile_config(self):
         """The optimizer and the arguments of `compile`, for the `.keras` file."""

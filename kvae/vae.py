@@ -131,7 +131,7 @@ class VAE(LatentVariableModel):
 
     def encode_features(self, x) -> tf.Tensor:
         """The encoder's features for x `[B, *event_shape]`."""
-        return self._function(self._encode_features)(tf.convert_to_tensor(x))
+        return self._function(self._encode_features)(tf.cast(x, self.likelihood.compute_dtype))
 
     def closed_form_kl(self, q) -> tf.Tensor | None:
         """KL(q || prior) in nats, or None where it has no closed form."""
@@ -143,7 +143,9 @@ class VAE(LatentVariableModel):
         Example i has the draws first + i * count and on, so that one example's draws can be taken in parts.
         """
         numbers = (tf.constant(n, tf.int64) for n in (seed, first))
-        return self._function(self._draw_terms)(tf.convert_to_tensor(x), features, *numbers, tf.constant(count))
+        return self._function(self._draw_terms)(
+            tf.cast(x, self.likelihood.compute_dtype), features, *numbers, tf.constant(count)
+        )
 
     # ---- public, deterministic ----
 

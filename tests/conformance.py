@@ -1,0 +1,69 @@
+"""The table: every family, objective and network, and how to build it. To add one, add a row."""
+
+import keras
+import kvae
+import numpy as np
+
+LATENT = 3
+
+POSTERIORS = {
+    "diagonal_normal": kvae.posteriors.DiagonalNormal,
+    "full_normal": kvae.posteriors.FullNormal,
+}
+LIKELIHOODS = {
+    "bernoulli": kvae.likelihoods.Bernoulli,
+    "continuous_bernoulli": kvae.likelihoods.ContinuousBernoulli,
+    "continuous_bernoulli_clipped": lambda **kw: kvae.likelihoods.ContinuousBernoulli(clip=1e-3, **kw),
+    "normal_fixed": lambda **kw: kvae.likelihoods.Normal(scale=0.5, **kw),
+    "normal_learned": lambda **kw: kvae.likelihoods.Normal(scale="learned", **kw),
+    "normal_optimal": lambda **kw: kvae.likelihoods.Normal(scale="optimal", **kw),
+}
+PRIORS = {"standard_normal": kvae.priors.StandardNormal}
+OBJECTIVES = {
+    "elbo": kvae.objectives.ELBO,
+    "elbo_analytic": lambda: kvae.objectives.ELBO(kl="analytic"),
+    "elbo_monte_carlo": lambda: kvae.objectives.ELBO(kl="monte_carlo"),
+    "elbo_beta": lambda: kvae.objectives.ELBO(beta=4.0),
+    "elbo_schedule": lambda: kvae.objectives.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, 50)),
+    "elbo_samples": lambda: kvae.objectives.ELBO(samples=3),
+    "elbo_free_bits": lambda: kvae.objectives.ELBO(free_bits=0.1),
+}
+NETWORKS = {  # name: (event shape, networks)
+    "mlp": ((6,), lambda shape: kvae.networks.mlp(shape, LATENT, hidden=(8,))),
+    "mlp_linear": ((6,), lambda shape: kvae.networks.mlp(shape, LATENT, hidden=())),
+    "mlp_image": ((3, 2, 2), lambda shape: kvae.networks.mlp(shape, LATENT, hidden=(8, 5), activation="tanh")),
+    "conv_odd": ((7, 5, 2), lambda shape: kvae.networks.conv(shape, LATENT, filters=(3, 4), dense=6)),
+    "conv_one_level": ((4, 4, 1), lambda shape: kvae.networks.conv(shape, LATENT, filters=(3,), dense=6)),
+    "conv_flat": ((9,), lambda shape: kvae.networks.conv(shape, LATENT, filters=(3, 4), dense=6)),
+    "conv_series": ((11, 2), lambda shape: kvae.networks.conv(shape, LATENT, filters=(3,), dense=6)),
+}
+
+# One model for each row of every column, the others at their defaults.
+MODELS = {
+    **{f"posterior_{name}": {"posterior": make} for name, make in POSTERIORS.items()},
+    **{f"likelihood_{name}": {"likelihood": make} for name, make in LIKELIHOODS.items()},
+    **{f"prior_{name}": {"prior": make} for name, make in PRIORS.items()},
+    **{f"objective_{name}": {"objective": make} for name, make in OBJECTIVES.items()},
+    **{f"network_{name}": {"network": name} for name in NETWORKS},
+}
+
+
+def make_vae(network="mlp", seed=0, compiled=True, jit_compile=False, optimizer=None, **parts) -> kvae.VAE:
+    """A small model; parts are the functions of the table."""
+    keras.utils.set_random_seed(seed)
+    shape, networks = NETWORKS[network]
+    vae = kvae.VAE(*networks(shape), seed=seed, **{part: make() for part, make in parts.items()})
+    if compiled:
+        vae.compile(optimizer=optimizer or keras.optimizers.Adam(1e-2), jit_compile=jit_compile)
+    return vae
+
+
+def examples(likelihood: kvae.families.Likelihood, event_shape, n=20, seed=0) -> np.ndarray:
+    """Numbers in the likelihood's support, its ends among them."""
+    x = np.random.default_rng(seed).random((n, *event_shape)).astype(np.float32)
+    if likelihood.support.integer:
+        return (x > 0.5).astype(np.float32)
+    if likelihood.support.high == 1.0:
+        x[0], x[1] = 0.0, 1.0
+        return x
+    return 4.0 * x - 2.0

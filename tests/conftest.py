@@ -1,0 +1,15 @@
+"""What every test shares."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import flags  # noqa: E402
+from absl.testing import absltest  # noqa: E402, F401  (defines the flags below)
+
+flags.FLAGS.mark_as_parsed()  # absltest's temporary directories read --test_tmpdir
+
+
+def pytest_collection_modifyitems(items):
+    """tf.test.TestCase brings a method `test_session` that is no test and reports itself as skipped."""
+    items[:] = [item for item in items if item.name != "test_session"]

@@ -1,0 +1,239 @@
+"""What holds of every row of the table in conformance.py."""
+
+import inspect
+import math
+
+import keras
+import kvae
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from tests import conformance
+from tests.conformance import LIKELIHOODS, MODELS, OBJECTIVES, POSTERIORS, examples, make_vae
+
+LOGITS = np.array([-30.0, -5.0, -1e-3, 0.0, 0.7, 5.0, 30.0], np.float32)
+
+
+def named(table):
+    return [(name, make) for name, make in table.items()]
+
+
+class TableTest(tf.test.TestCase):
+    def test_the_table_is_complete(self):
+        for module, base, table in (
+            (kvae.posteriors, kvae.families.Posterior, POSTERIORS),
+            (kvae.likelihoods, kvae.families.Likelihood, LIKELIHOODS),
+            (kvae.priors, kvae.families.Prior, conformance.PRIORS),
+            (kvae.objectives, kvae.objectives.Objective, OBJECTIVES),
+        ):
+            public = {
+                value
+                for name, value in vars(module).items()
+                if inspect.isclass(value) and issubclass(value, base) and value is not base and name[0] != "_"
+            }
+            self.assertEqual(public, {type(make()) for make in table.values()})
+
+
+class LikelihoodTest(tf.test.TestCase, parameterized.TestCase):
+    def likelihood(self, make, size):
+        likelihood = make(project=False)
+        likelihood.build(feature_shape=(size,), event_shape=(size,))
+        return likelihood
+
+    @parameterized.named_parameters(named(LIKELIHOODS))
+    def test_config_round_trip(self, make):
+        likelihood = make(project=False, name="x_given_z")
+        again = type(likelihood).from_config(likelihood.get_config())
+        self.assertEqual(again.get_config(), likelihood.get_config())
+        arguments = set(inspect.signature(type(likelihood).__init__).parameters) - {"self"}
+        self.assertEqual(set(likelihood.get_config()), arguments)
+
+    @parameterized.named_parameters(named(LIKELIHOODS))
+    def test_density_integrates_to_one(self, make):
+        p = self.likelihood(make, len(LOGITS)).distribution(LOGITS[None]).distribution
+        if make().support.integer:
+            total = p.prob(0.0) + p.prob(1.0)
+            self.assertAllClose(total[0], np.ones(len(LOGITS)), atol=1e-6)
+            return
+        low, high = (0.0, 1.0) if make().support.high == 1.0 else (-45.0, 45.0)
+        nodes, weights = np.polynomial.legendre.leggauss(20)
+        edges = np.linspace(low, high, 201)
+        width = edges[1] - edges[0]
+        x = (edges[:-1, None] + (nodes + 1) / 2 * width).ravel().astype(np.float32)
+        density = p.prob(x[:, None]).numpy().astype(np.float64)
+        self.assertAllClose((np.tile(weights, 200) / 2 * width) @ density, np.ones(len(LOGITS)), atol=2e-4)
+
+    @parameterized.named_parameters(named(LIKELIHOODS))
+    def test_finite_at_the_ends(self, make):
+        """Log-density and gradient at the ends of the support, parameters to +-30."""
+        likelihood = self.likelihood(make, len(LOGITS))
+        ends = (0.0, 1.0) if likelihood.support.high == 1.0 else (-100.0, 0.0, 100.0)
+        for end in ends:
+            features = tf.constant(LOGITS[None])
+            with tf.GradientTape() as tape:
+                tape.watch(features)
+                log_p = likelihood.distribution(features).log_prob(tf.fill([1, len(LOGITS)], end))
+            self.assertTrue(np.isfinite(log_p.numpy()).all())
+            self.assertTrue(np.isfinite(tape.gradient(log_p, features).numpy()).all())
+
+    @parameterized.named_parameters(named(LIKELIHOODS))
+    def test_samples_and_mean(self, make):
+        """Draws lie in the support, and their mean is `mean()` within four standard errors."""
+        logits = np.array([-3.0, -0.4, 0.0, 0.2, 2.5], np.float32)
+        likelihood = self.likelihood(make, len(logits))
+        n = 40_000
+        p = likelihood.distribution(np.repeat(logits[None], n, axis=0))
+        uniform = kvae.noise.uniform(1, 2, 0, n, len(logits))
+        x = likelihood.draw(p, uniform).numpy()
+        self.assertFalse(likelihood.support.outside(x).any())
+        error = np.abs(x.mean(0) - p.mean()[0].numpy()) / (x.std(0) / math.sqrt(n))
+        self.assertLess(error.max(), 4.0)
+        self.assertAllClose(x.std(0), p.stddev()[0].numpy(), rtol=0.03)
+
+
+class PosteriorTest(tf.test.TestCase, parameterized.TestCase):
+    def q(self, make, features, latent):
+        posterior = make(project=False)
+        posterior.build(feature_shape=(features.shape[-1],), latent_dim=latent)
+        return posterior.distribution(tf.constant(features, tf.float32))
+
+    def units(self, make, latent):
+        return make()._units(latent)
+
+    @parameterized.named_parameters(named(POSTERIORS))
+    def test_config_round_trip(self, make):
+        posterior = make(floor=1e-4, cap=50.0, name="q")
+        self.assertEqual(type(posterior).from_config(posterior.get_config()).get_config(), posterior.get_config())
+        arguments = {"floor", "cap", "project", "name"}
+        self.assertEqual(set(posterior.get_config()), arguments)
+
+    @parameterized.named_parameters(named(POSTERIORS))
+    def test_density_integrates_to_one(self, make):
+        features = np.random.default_rng(0).normal(size=(2, self.units(make, 2)))
+        q = self.q(make, features, 2)
+        axis = np.linspace(-12, 12, 801, dtype=np.float32)
+        z = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 1, 2)
+        total = q.prob(z).numpy().astype(np.float64).sum(0) * (axis[1] - axis[0]) ** 2
+        self.assertAllClose(total, np.ones(2), atol=1e-4)
+
+    @parameterized.named_parameters(named(POSTERIORS))
+    def test_reparameterisation(self, make):
+        """Moments of z = g(eps) are q's (4 se), and log q(z) = log p(eps) - log|det dz/deps| (eq. 21, 29)."""
+        latent = 3
+        features = np.random.default_rng(1).normal(size=(2, self.units(make, latent)))
+        q = self.q(make, features, latent)
+        n = 40_000
+        eps = kvae.noise.normal(3, 1, 0, n, 2 * latent)
+        eps = tf.reshape(eps, [n, 2, latent])
+        z = q.bijector.forward(eps).numpy()
+        error = np.abs(z.mean(0) - q.mean().numpy()) / (q.stddev().numpy() / math.sqrt(n))
+        self.assertLess(error.max(), 4.0)
+        self.assertAllClose(np.stack([np.cov(z[:, b].T) for b in range(2)]), q.covariance(), atol=0.06)
+        log_eps = -0.5 * (np.square(eps).sum(-1) + latent * math.log(2 * math.pi))
+        few = tf.identity(eps[:50])
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(few)
+            out = q.bijector.forward(few)
+        jacobian = tape.batch_jacobian(out, few).numpy()  # [50, 2, D, 2, D]
+        blocks = np.stack([jacobian[:, b, :, b, :] for b in range(2)], axis=1)
+        log_det = np.linalg.slogdet(blocks)[1]
+        self.assertAllClose(q.log_prob(tf.constant(z[:50])), log_eps[:50] - log_det, atol=2e-5)
+
+    @parameterized.named_parameters(named(POSTERIORS))
+    def test_finite_at_the_ends(self, make):
+        """Scales keep to the floor and the cap, with a finite density and gradient, and a way back from the cap."""
+        for raw in (-30.0, 30.0, 1e6):
+            features = tf.fill([1, self.units(make, 2)], raw)
+            posterior = make(project=False, floor=1e-3, cap=20.0)
+            posterior.build(feature_shape=features.shape[1:], latent_dim=2)
+            with tf.GradientTape() as tape:
+                tape.watch(features)
+                q = posterior.distribution(features)
+                kl = kvae.families.kl(q, kvae.priors.StandardNormal.distribution(_prior(2), None))
+            gradient = tape.gradient(kl, features).numpy()
+            self.assertTrue(np.isfinite(kl.numpy()).all())
+            self.assertTrue(np.isfinite(gradient).all())
+            diagonal = q.scale.diag_part().numpy()
+            self.assertAllInRange(diagonal, 1e-3, 20.0 * (1 + 1e-6))
+            if raw == 30.0:  # beyond the cap of 20 the KL still pulls the scale back
+                self.assertAllClose(diagonal, np.full((1, 2), 20.0))
+                self.assertTrue((gradient != 0.0).all())
+
+
+def _prior(latent):
+    prior = kvae.priors.StandardNormal()
+    prior.build(latent_dim=latent)
+    return prior
+
+
+class ObjectiveTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.named_parameters(named(OBJECTIVES))
+    def test_config_round_trip(self, make):
+        config = keras.saving.serialize_keras_object(make())
+        again = keras.saving.deserialize_keras_object(config)
+        self.assertEqual(keras.saving.serialize_keras_object(again), config)
+        self.assertEqual(again.samples, make().samples)
+
+
+class ModelTest(tf.test.TestCase, parameterized.TestCase):
+    """Each row of the table as a whole model."""
+
+    @parameterized.named_parameters([(name, parts) for name, parts in MODELS.items()])
+    def test_shapes_xla_save_and_export(self, parts):
+        vae = make_vae(**parts)
+        x = examples(vae.likelihood, vae.event_shape)
+        vae.fit(x, batch_size=8, epochs=2, verbose=0)
+
+        # Shapes of the contract.
+        q, terms = vae.encode(x), vae.terms(x, samples=5, seed=1)
+        self.assertEqual((q.batch_shape, q.event_shape), ([20], [vae.latent_dim]))
+        p = vae.decode(terms.z)
+        self.assertEqual((p.batch_shape, p.event_shape), ([5, 20], list(vae.event_shape)))
+        for value in (terms.log_px_z, terms.log_pz, terms.log_qz_x):
+            self.assertEqual(value.shape, [5, 20])
+            self.assertTrue(np.isfinite(value.numpy()).all())
+        if terms.kl_per_dim is not None:
+            self.assertAllClose(tf.reduce_sum(terms.kl_per_dim, -1), terms.kl, rtol=1e-5)
+        self.assertEqual(vae.elbo(x, seed=1).shape, [20])
+        for output in ("mean", "sample"):
+            drawn = vae.sample(4, seed=1, output=output).numpy()
+            self.assertEqual(drawn.shape, (4, *vae.event_shape))
+            support = vae.likelihood.support  # the mean of an integer need not be one
+            support = support._replace(integer=support.integer and output == "sample")
+            self.assertFalse(support.outside(drawn).any())
+        self.assertAllClose(vae.predict(x, verbose=0), vae.reconstruct(x), rtol=1e-5, atol=1e-6)
+
+        # XLA equals no XLA: the terms, and the gradient of the loss.
+        def loss_and_gradient(x):
+            eps = vae._noise(1, 2, 0, tf.shape(x)[0], vae.objective.samples)
+            with tf.GradientTape() as tape:
+                loss = vae.objective.loss(vae._terms(x, eps), 7)
+            return loss, tape.gradient(loss, vae.trainable_weights)
+
+        plain, compiled = (tf.function(loss_and_gradient, jit_compile=jit)(x) for jit in (False, True))
+        self.assertAllClose(plain[0], compiled[0], rtol=1e-4, atol=1e-4)
+        for a, b in zip(plain[1], compiled[1], strict=True):
+            self.assertAllClose(a, b, rtol=1e-3, atol=1e-3)
+
+        # Save and load.
+        path = self.create_tempdir().full_path
+        vae.save(f"{path}/model.keras")
+        again = keras.models.load_model(f"{path}/model.keras")
+        self.assertEqual(len(again.weights), len(vae.weights))
+        for a, b in zip(vae.weights + vae.optimizer.variables, again.weights + again.optimizer.variables, strict=True):
+            self.assertAllEqual(a, b)
+        self.assertAllEqual(again.elbo(x, seed=3), vae.elbo(x, seed=3))
+        self.assertEqual(again.evaluate(x, verbose=0), vae.evaluate(x, verbose=0))
+
+        # Export.
+        served = tf.saved_model.load(vae.export(f"{path}/1")).signatures
+        seeds = tf.range(20, dtype=tf.int32)
+        self.assertAllClose(served["encode"](x=x)["mean"], q.mean(), rtol=1e-5, atol=1e-6)
+        self.assertAllClose(served["encode"](x=x)["scale"], q.stddev(), rtol=1e-5, atol=1e-6)
+        self.assertAllClose(served["reconstruct"](x=x)["mean"], vae.reconstruct(x), rtol=1e-5, atol=1e-6)
+        self.assertAllClose(served["decode"](z=terms.z[0])["mean"], p.mean()[0], rtol=1e-5, atol=1e-6)
+        drawn = served["sample"](seed=seeds)
+        self.assertAllClose(served["decode"](z=drawn["z"])["mean"], drawn["mean"], rtol=1e-5, atol=1e-6)
+        score = served["score"](x=x, seed=seeds)
+        self.assertAllClose(score["elbo"], score["reconstruction"] - score["kl"], rtol=1e-5)
