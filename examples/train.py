@@ -80,8 +80,9 @@ def run(config: Config) -> dict:
     """Do everything and return the results: names to `kvae.evaluate.Estimate`."""
     started = time.time()
     import keras
-    import kvae
     import tensorflow as tf
+
+    import kvae
 
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -157,6 +158,7 @@ def run(config: Config) -> dict:
 
 def _build(config: Config, event_shape):
     import keras
+
     import kvae
 
     if config.network == "mlp":
@@ -221,7 +223,9 @@ def _refuse_other_run(path: Path, wanted: dict) -> None:
 
 
 def _parts(data):
-    return [(name, split) for name, split in data._asdict().items() if name in ("train", "validation", "test") and split]
+    return [
+        (name, split) for name, split in data._asdict().items() if name in ("train", "validation", "test") and split
+    ]
 
 
 def _digest(data) -> str:

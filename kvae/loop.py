@@ -68,6 +68,22 @@ def _multiply_adds(network, family) -> int:
     return total
 
 
+class EndPass(keras.callbacks.Callback):
+    """Ends the pass with the epoch, before other callbacks save the model.
+
+    Until then a complete pass has `position` at its number of batches, so that a model saved after the last
+    batch of an epoch, but before its end, is restored into that epoch with nothing left to do.
+    """
+
+    def __init__(self, loop: "Loop"):
+        super().__init__()
+        self.loop = loop
+
+    def on_epoch_end(self, epoch, logs=None):
+        """End the pass."""
+        self.loop.end_pass()
+
+
 class Loop:
     """A `train_function` or `test_function` that runs `per_call` steps on a split at every call.
 
@@ -108,13 +124,19 @@ class Loop:
 
     def _train(self, steps: int) -> None:
         while steps > 0:
-            passes, position = int(self.model.passes), int(self.model.position)
-            count = min(steps, self.batches - position)  # below 0 after a pass over a longer split
-            self._run(passes, position, count)
-            ended = position + count == self.batches
-            self.model.position.assign(0 if ended else position + count)
-            self.model.passes.assign(passes + ended)
-            steps -= max(count, 0)
+            if self.model.position >= self.batches:
+                self.end_pass()
+            position = int(self.model.position)
+            count = min(steps, self.batches - position)
+            self._run(int(self.model.passes), position, count)
+            self.model.position.assign(position + count)
+            steps -= count
+
+    def end_pass(self) -> None:
+        """Begin the next pass, where the one at hand is complete."""
+        if self.model.position >= self.batches:
+            self.model.passes.assign_add(1)
+            self.model.position.assign(0)
 
     def _run(self, passes: int, first: int, count: int) -> None:
         size = self.split.batch_size

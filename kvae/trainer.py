@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kvae import feed
-from kvae.loop import Loop, Programs, prefers_xla, steps_per_call, ticks
+from kvae.loop import EndPass, Loop, Programs, prefers_xla, steps_per_call, ticks
 from kvae.trackers import Faults, Trackers
 from kvae.watch import StopOnFault, wants_every_batch
 
@@ -155,7 +155,7 @@ class Trainer(keras.Model):
                     per_call = steps_per_call(self, split.batch_size, loop.steps)
                 loop.per_call = per_call
                 stack.enter_context(self._instead_of("train_function", loop))
-                arguments |= {"x": ticks(), "steps_per_epoch": loop.steps}
+                arguments |= {"x": ticks(), "steps_per_epoch": loop.steps, "callbacks": [EndPass(loop), *callbacks]}
             stack.enter_context(self._steps_at_a_time(per_call))
             if validation_data is not None:
                 size = validation_batch_size or batch_size

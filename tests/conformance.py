@@ -1,8 +1,9 @@
 """The table: every family, objective and network, and how to build it. To add one, add a row."""
 
 import keras
-import kvae
 import numpy as np
+
+import kvae
 
 LATENT = 3
 

@@ -4,8 +4,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from absl import flags  # noqa: E402
-from absl.testing import absltest  # noqa: E402, F401  (defines the flags below)
+from absl import flags
+from absl.testing import absltest  # noqa: F401  (defines the flags below)
 
 flags.FLAGS.mark_as_parsed()  # absltest's temporary directories read --test_tmpdir
 

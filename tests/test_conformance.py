@@ -4,11 +4,11 @@ import inspect
 import math
 
 import keras
-import kvae
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+import kvae
 from tests import conformance
 from tests.conformance import LIKELIHOODS, MODELS, OBJECTIVES, POSTERIORS, examples, make_vae
 

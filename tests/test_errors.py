@@ -3,11 +3,11 @@
 import pathlib
 
 import keras
-import kvae
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
+import kvae
 from tests.conformance import make_vae
 
 
@@ -124,7 +124,12 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
         ("rank", "bernoulli", np.zeros((10, 6, 1), np.float32), r"has shape \((10|None), 6, 1\)"),
         ("nan", "normal", np.where(GOOD > 0.9, np.nan, GOOD), r"x\[\d, \d\] is nan.*missing"),
         ("infinite", "normal", np.where(GOOD > 0.9, np.inf, GOOD), "is inf"),
-        ("grey_under_bernoulli", "bernoulli", GOOD, r"Bernoulli explains x in \{0, 1\}.*continuous_bernoulli.*binarize"),
+        (
+            "grey_under_bernoulli",
+            "bernoulli",
+            GOOD,
+            r"Bernoulli explains x in \{0, 1\}.*continuous_bernoulli.*binarize",
+        ),
         ("bytes_under_unit", "continuous_bernoulli", np.round(255 * GOOD), r"in \[0, 1\].*divide by 255"),
         ("reals_under_unit", "continuous_bernoulli", 2 * GOOD - 1, r"range from -1 to .*Normal\("),
     )

@@ -3,13 +3,14 @@
 import math
 
 import keras
-import kvae
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from absl.testing import parameterized
 from scipy import integrate, stats
 from sklearn.datasets import load_digits
+
+import kvae
 
 tfd = tfp.distributions
 
@@ -351,9 +352,7 @@ class LogisticTest(tf.test.TestCase):
         self.assertAllClose(self.exact(np.array([1, 0, 1])), -1.760667830480, atol=1e-10)
 
     def test_log_likelihood_of_every_x(self):
-        vae = constant_posterior_vae(
-            0.2, 1.1, (self.A, self.B), Shape(kvae.likelihoods.Bernoulli(project=False), 3)
-        )
+        vae = constant_posterior_vae(0.2, 1.1, (self.A, self.B), Shape(kvae.likelihoods.Bernoulli(project=False), 3))
         x = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], np.float32)
         total = 0.0
         for row in x:

@@ -1,0 +1,191 @@
+"""Files: checkpoints, fresh processes, the main job, the README, the architecture."""
+
+import ast
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kvae
+from tests.conformance import examples, make_vae
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def python(code, **environment):
+    command = ["timeout", "-k", "5", "120", sys.executable, "-c", textwrap.dedent(code)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+class CheckpointTest(tf.test.TestCase):
+    def test_every_epoch_and_the_end(self):
+        path = pathlib.Path(self.create_tempdir().full_path, "model.keras")
+        vae = make_vae()
+        x = examples(vae.likelihood, (6,))
+        saved = []
+        watch = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: saved.append(int(kvae.load_model(path).passes))
+        )
+        vae.fit(x, epochs=3, verbose=0, callbacks=[kvae.callbacks.Checkpoint(path), watch])
+        self.assertEqual(saved, [1, 2, 3])
+        late = kvae.callbacks.Checkpoint(path, seconds=1e6)
+        vae.fit(x, epochs=3, verbose=0, callbacks=[late])
+        self.assertEqual(int(kvae.load_model(path).passes), 6)
+        self.assertEqual(os.listdir(path.parent), ["model.keras"])
+        with self.assertRaisesRegex(ValueError, "ends in .keras"):
+            kvae.callbacks.Checkpoint("model.h5")
+
+    def test_a_failed_save_keeps_the_old_file(self):
+        path = pathlib.Path(self.create_tempdir().full_path, "model.keras")
+        vae = make_vae(objective=lambda: kvae.objectives.ELBO(beta=lambda step: 1.0))
+        path.write_text("old")
+        with self.assertRaises(ValueError):
+            vae.fit(examples(vae.likelihood, (6,)), verbose=0, callbacks=[kvae.callbacks.Checkpoint(path)])
+        self.assertEqual((path.read_text(), os.listdir(path.parent)), ("old", ["model.keras"]))
+
+
+class EnvironmentTest(tf.test.TestCase):
+    HEAVY = {"matplotlib", "sklearn", "tensorflow_datasets"}
+
+    def test_import_does_not_need_the_heavy_packages(self):
+        """Keras itself imports scikit-learn and Matplotlib where they are installed; so they are blocked here."""
+        done = python(f"""
+            import sys
+
+            class Block:
+                def find_spec(self, name, path=None, target=None):
+                    if name.split(".")[0] in {self.HEAVY}:
+                        raise ImportError("blocked: " + name)
+
+            sys.meta_path.insert(0, Block())
+            import kvae
+        """)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_no_module_imports_them_at_the_top(self):
+        for path in (ROOT / "kvae").glob("*.py"):
+            for node in ast.parse(path.read_text()).body:
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "")]
+                self.assertFalse(self.HEAVY & {str(name).split(".")[0] for name in names}, path.name)
+
+    def test_missing_tf_keras(self):
+        done = python("""
+            import importlib.util, sys
+            find = importlib.util.find_spec
+            importlib.util.find_spec = lambda name, *a: None if name == "tf_keras" else find(name, *a)
+            import kvae
+        """)
+        self.assertNotEqual(done.returncode, 0)
+        last = done.stderr.strip().splitlines()[-1]
+        self.assertRegex(
+            last, r'ImportError: .*tf_keras, which is not installed. Mend it with: pip install "tf_keras>='
+        )
+
+    def test_tf_keras_of_another_version(self):
+        done = python("""
+            from importlib import metadata
+            version = metadata.version
+            metadata.version = lambda name: "2.16.0" if name == "tf_keras" else version(name)
+            import kvae
+        """)
+        self.assertRegex(
+            done.stderr.strip().splitlines()[-1], r"ImportError: tf_keras 2.16 does not fit tensorflow 2.21"
+        )
+
+    def test_other_backend(self):
+        done = python("import kvae", KERAS_BACKEND="jax")
+        self.assertRegex(done.stderr.strip().splitlines()[-1], "ImportError: kvae runs on Keras' TensorFlow backend")
+        done = python("""
+            import keras
+            keras.config.backend = lambda: "torch"
+            import kvae
+        """)
+        self.assertRegex(done.stderr.strip().splitlines()[-1], "ImportError: .*set up for 'torch'")
+
+
+class ExampleTest(tf.test.TestCase):
+    def test_train_writes_everything_and_resumes(self):
+        spec = importlib.util.spec_from_file_location("train", ROOT / "examples" / "train.py")
+        train = importlib.util.module_from_spec(spec)
+        sys.modules["train"] = train
+        spec.loader.exec_module(train)
+        path = pathlib.Path(self.create_tempdir().full_path)
+
+        def run(epochs, **other):
+            config = train.Config(
+                epochs=epochs, latent_dim=2, importance_samples=20, batch_size=300, hidden=(10,), verbose=0,
+                output=str(path / "run"), saved_models=str(path / "saved_models"), **other,
+            )  # fmt: skip
+            return train.run(config)
+
+        first = run(2)
+        second = run(3)
+        history = json.loads((path / "run" / "history.json").read_text())
+        self.assertLen(history["val_elbo"], 3)
+        self.assertGreater(second["elbo"].mean, first["elbo"].mean)
+        card = json.loads((path / "run" / "model_card.json").read_text())
+        self.assertEqual((card["epochs"], card["seed"], card["flags"]["epochs"]), (3, 0, 3))
+        self.assertAllClose(card["results"]["log_likelihood"]["mean"], second["log_likelihood"].mean)
+        self.assertLen(card["data"]["sha256"], 64)
+        self.assertLess(second["independent_pixels"].mean, -20)
+        for name in ("reconstructions", "samples", "latents", "curves"):
+            self.assertGreater((path / "run" / f"{name}.png").stat().st_size, 3000)
+        served = tf.saved_model.load(str(path / "saved_models" / "digits" / "2"))
+        self.assertEqual(served.signatures["sample"](seed=[1, 2])["mean"].shape, [2, 8, 8, 1])
+        again = kvae.load_model(path / "run" / "model.keras")
+        self.assertEqual((int(again.passes), int(again.optimizer.iterations)), (3, 15))
+        with self.assertRaisesRegex(ValueError, "other flags \\(beta=1.0\\)"):
+            run(4, beta=2.0)
+
+
+class ReadmeTest(tf.test.TestCase):
+    def blocks(self, language):
+        return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+
+    def test_commands_are_one_line_each(self):
+        commands = [line for block in self.blocks("sh") for line in block.strip().splitlines()]
+        self.assertLen([c for c in commands if "examples/train.py" in c], 1)
+        self.assertLen([c for c in commands if "pytest" in c], 1)
+
+    def test_python_runs(self):
+        os.chdir(self.create_tempdir().full_path)
+        for block in self.blocks("python"):
+            names: dict = {}
+            exec(compile(block.replace("epochs=100", "epochs=2"), "README.md", "exec"), names)
+            self.assertTrue(np.isfinite(names["estimate"].mean))
+
+
+class ArchitectureTest(tf.test.TestCase):
+    """Imports run one way: a module imports only from those above it."""
+
+    ORDER = (
+        "_requirements", "support", "noise", "families", "splits", "posteriors", "likelihoods", "priors", "schedules",
+        "objectives", "networks", "plots", "data", "feed", "trackers", "watch", "loop", "trainer", "model", "resolve",
+        "export", "vae", "saving", "callbacks", "evaluate", "__init__",
+    )  # fmt: skip
+    LEAVES = {"networks": {"__init__"}, "plots": {"callbacks"}}
+
+    def test_imports(self):
+        files = {path.stem: path for path in (ROOT / "kvae").glob("*.py")}
+        self.assertEqual(set(files), set(self.ORDER))
+        for name, path in files.items():
+            text = path.read_text()
+            self.assertLessEqual(len(text.splitlines()), 300, f"{name}.py holds two things")
+            for node in ast.walk(ast.parse(text)):
+                imported = []
+                if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kvae":
+                    imported = [node.module.split(".")[1]] if "." in node.module else [a.name for a in node.names]
+                elif isinstance(node, ast.Import):
+                    imported = [a.name.split(".")[1] for a in node.names if a.name.startswith("kvae.")]
+                for other in imported:
+                    self.assertLess(self.ORDER.index(other), self.ORDER.index(name), f"{name} imports {other}")
+                    self.assertIn(name, self.LEAVES.get(other, {name}))

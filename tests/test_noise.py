@@ -1,0 +1,49 @@
+"""Random numbers: their distribution, and that they do not depend on how they are drawn."""
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+from scipy import stats
+
+from kvae import noise
+
+DRAWS = {"normal": (noise.normal, stats.norm.cdf), "uniform": (noise.uniform, stats.uniform.cdf)}
+
+
+class NoiseTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.product(kind=list(DRAWS), size=[1, 3, 4, 10], dtype=["float32", "float64"])
+    def test_distribution(self, kind, size, dtype):
+        draw, cdf = DRAWS[kind]
+        x = draw(5, 1, 0, 20_000, size, dtype).numpy()
+        self.assertEqual(x.dtype, dtype)
+        self.assertGreater(stats.kstest(x.ravel(), cdf).pvalue, 1e-3)
+        if size > 1:  # 4 standard errors of a correlation, within rows and between neighbouring rows
+            correlations = np.corrcoef(np.concatenate([x[:-1], x[1:]], axis=1).T) - np.eye(2 * size)
+            self.assertLess(np.abs(correlations).max(), 4.5 / np.sqrt(len(x)))
+
+    @parameterized.product(kind=list(DRAWS), dtype=["float32", "float64"])
+    def test_rows_do_not_depend_on_the_draw(self, kind, dtype):
+        draw = DRAWS[kind][0]
+        whole = draw(5, 1, 0, 100, 7, dtype).numpy()
+        for first, rows in ((0, 1), (40, 60), (99, 1)):
+            part = draw(5, 1, first, rows, 7, dtype).numpy()  # the last place depends on the CPU's vectors
+            self.assertAllClose(part, whole[first : first + rows], rtol=0, atol=4 * np.finfo(dtype).eps)
+        for seed, stream in ((6, 1), (5, 2), (-5, 1), (5, -1)):
+            self.assertLess(np.mean(draw(seed, stream, 0, 100, 7, dtype).numpy() == whole), 0.01)
+
+    @parameterized.named_parameters((kind, kind) for kind in DRAWS)
+    def test_graph_and_xla_agree_with_eager(self, kind):
+        draw = DRAWS[kind][0]
+        eager = draw(5, 1, 3, 50, 7).numpy()
+        for jit in (False, True):
+            function = tf.function(lambda first: draw(5, 1, first, 50, 7), jit_compile=jit)
+            self.assertAllClose(function(tf.constant(3)), eager, rtol=0, atol=2e-6 if jit else 0)
+
+    def test_uniform_is_open(self):
+        u = noise.uniform(0, 1, 0, 1000, 1000).numpy()
+        self.assertGreater(u.min(), 0.0)
+        self.assertLess(u.max(), 1.0)
+
+    def test_seeds_of_64_bits(self):
+        a, b = (noise.normal(seed, 1, 0, 4, 4).numpy() for seed in (1, 1 + 2**40))
+        self.assertNotAllEqual(a, b)
