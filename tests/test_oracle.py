@@ -385,17 +385,17 @@ class ContinuousBernoulliTest(tf.test.TestCase, parameterized.TestCase):
         (1e-4, 2.220515968407), (0.01, 1.545197545513), (0.1, 1.010338559491), (0.3, 0.750587750880),
         (0.49, 0.693280537010), (0.5, math.log(2)),
     )  # fmt: skip
-    def test_normaliser(self, l, expected):
-        logit = math.log(l) - math.log1p(-l)
+    def test_normaliser(self, p, expected):
+        logit = math.log(p) - math.log1p(-p)
         self.assertAllClose(self.log_c([logit, -logit]), [expected, expected], atol=1e-10)
-        area = integrate.quad(lambda x: l**x * (1 - l) ** (1 - x), 0, 1, epsabs=1e-13)[0]
+        area = integrate.quad(lambda x: p**x * (1 - p) ** (1 - x), 0, 1, epsabs=1e-13)[0]
         self.assertAllClose(self.log_c(logit), [-math.log(area)], atol=1e-10)
 
     @parameterized.parameters(
         (1e-4, 0.108474779367), (0.01, 0.207418098553), (0.3, 0.430222501144), (0.9, 0.669880386687)
     )
-    def test_mean_is_not_lambda(self, l, expected):
-        logit = math.log(l) - math.log1p(-l)
+    def test_mean_is_not_lambda(self, p, expected):
+        logit = math.log(p) - math.log1p(-p)
         self.assertAllClose(self.p(logit).mean()[0, 0], expected, atol=1e-10)
 
     def test_ends(self):
