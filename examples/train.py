@@ -31,9 +31,9 @@ class Config:
 
     dataset: str = "digits"
     data_dir: str | None = None
-    binarize: str = "dynamic"
+    binarize: str = "auto"
     network: str = "mlp"
-    hidden: tuple[int, ...] = (200, 200)
+    hidden: tuple[int, ...] | None = None
     likelihood: str = "bernoulli"
     scale: str = "optimal"
     clip: float | None = None
@@ -57,9 +57,9 @@ class Config:
 _HELP = {
     "dataset": "'digits' (embedded), a .npz file with x_train and x_test, or a name of tensorflow-datasets",
     "data_dir": "where tensorflow-datasets finds its files",
-    "binarize": "'dynamic', 'static' or 'none'",
+    "binarize": "'dynamic', 'static', 'none'; 'auto' is dynamic for the Bernoulli likelihood and none for others",
     "network": "'mlp' or 'conv'",
-    "hidden": "sizes of the hidden layers (mlp), filters of the levels (conv)",
+    "hidden": "sizes of the hidden layers (mlp, by default 200,200), filters of the levels (conv, 32,64)",
     "likelihood": "'bernoulli', 'continuous_bernoulli' or 'normal'",
     "scale": "of the normal likelihood: 'optimal', 'learned' or a number",
     "clip": "of the continuous Bernoulli's parameter",
@@ -87,10 +87,12 @@ def run(config: Config) -> dict:
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
+    automatic = "dynamic" if config.likelihood == "bernoulli" else "none"
+    binarize = automatic if config.binarize == "auto" else config.binarize
     data = kvae.data.load(
         config.dataset,
         validation=config.validation,
-        binarize=None if config.binarize == "none" else config.binarize,
+        binarize=None if binarize == "none" else binarize,
         batch_size=config.batch_size,
         seed=config.seed,
         data_dir=config.data_dir,
@@ -162,9 +164,11 @@ def _build(config: Config, event_shape):
     import kvae
 
     if config.network == "mlp":
-        networks = kvae.networks.mlp(event_shape, config.latent_dim, hidden=config.hidden)
+        networks = kvae.networks.mlp(
+            event_shape, config.latent_dim, hidden=(200, 200) if config.hidden is None else config.hidden
+        )
     elif config.network == "conv":
-        networks = kvae.networks.conv(event_shape, config.latent_dim, filters=config.hidden)
+        networks = kvae.networks.conv(event_shape, config.latent_dim, filters=config.hidden or (32, 64))
     else:
         raise ValueError(f"--network is 'mlp' or 'conv', got {config.network!r}.")
     likelihood = config.likelihood
@@ -245,7 +249,7 @@ def _define_flags(values: flags.FlagValues) -> None:
     for field in dataclasses.fields(Config):
         name, default, text = field.name, field.default, _HELP.get(field.name, field.name.replace("_", " "))
         if name == "hidden":
-            flags.DEFINE_list(name, list(map(str, default)), text, flag_values=values)
+            flags.DEFINE_list(name, default, text, flag_values=values)
         elif field.type is int:
             flags.DEFINE_integer(name, default, text, flag_values=values)
         elif field.type is float or name == "clip":
@@ -260,7 +264,8 @@ def main(argv):
         raise app.UsageError(f"Not a flag: {argv[1]}")
     logging.set_verbosity(logging.WARNING)
     values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Config)}
-    values["hidden"] = tuple(int(size) for size in values["hidden"])
+    if values["hidden"] is not None:
+        values["hidden"] = tuple(int(size) for size in values["hidden"])
     run(Config(**values))
 
 

@@ -88,7 +88,8 @@ def from_arrays(
 
     Args:
         x_train, x_test, x_validation: `[N, *event_shape]`. uint8 arrays are pixels 0..levels and are scaled to
-            [0, 1]; images `[N, H, W]` of uint8 get a channel axis. Other numbers stay as they are.
+            [0, 1] (those of nothing but 0 and 1 stay as they are);
+            images `[N, H, W]` of uint8 get a channel axis. Other numbers stay as they are.
         y_train, y_test, y_validation: labels `[N]` or None.
         validation: the part of the training examples (the last of a permutation by `seed`) that becomes the
             validation split where `x_validation` is not given. The test part is never used for it.
@@ -114,6 +115,8 @@ def from_arrays(
             raise ValueError(f"validation={validation} of {len(order)} examples leaves a split empty.")
         for part, rows in (("train", order[:keep]), ("validation", order[keep:])):
             parts[part] = (np.asarray(x_train)[rows], None if y_train is None else np.asarray(y_train)[rows])
+    if all(x is None or np.max(x, initial=0) <= 1 for x, _ in parts.values()):
+        levels = 1  # binary pixels stored as uint8
     splits: dict[str, Split | None] = {}
     for salt, (part, (x, y)) in enumerate(parts.items()):
         if x is None:
@@ -130,7 +133,7 @@ def from_arrays(
         splits[part] = split
     train = splits["train"]
     assert train is not None
-    support = BINARY if binarize else UNIT if dequantize or train.scale != 1.0 else _support(train)
+    support = BINARY if binarize else UNIT if dequantize else _support(train)
     return Data(train, splits["validation"], splits["test"], train.event_shape, support, name)
 
 

@@ -224,6 +224,7 @@ def _batches(vae, data) -> Iterator[np.ndarray]:
     """The examples of an array, a split or a dataset, checked, some at a time."""
     split = feed.split_of(data)
     if split is not None:
+        _refuse_weights(split.sample_weight)
         feed.check_split(split, vae.event_shape, vae.likelihood.support, type(vae.likelihood).__name__)
         yield from split.chunks(_BATCH)
         return
@@ -232,6 +233,13 @@ def _batches(vae, data) -> Iterator[np.ndarray]:
     if data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("The dataset never ends: give data.take(n).")
     for element in data:
-        batch = Split(feed.unpack(element)[0].numpy())
+        x, weight = feed.unpack(element)
+        _refuse_weights(weight)
+        batch = Split(x.numpy())
         feed.check_split(batch, vae.event_shape, vae.likelihood.support, type(vae.likelihood).__name__)
         yield batch.x
+
+
+def _refuse_weights(weight) -> None:
+    if weight is not None:
+        raise ValueError("kvae.evaluate gives every example the same weight: leave sample_weight out of the data.")

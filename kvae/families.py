@@ -51,16 +51,19 @@ class Family(keras.layers.Layer):
         project: with True (the default) the family owns one Dense layer from the network's features to the
             parameters. With False the network already puts the parameters out; their size is checked.
         name: the name of the layer.
+        dtype: "float32" or "float64"; by default float64 under a float64 policy and float32 under any other.
     """
 
-    def __init__(self, project: bool = True, name: str | None = None):
-        super().__init__(name=name, dtype=parameter_dtype())
+    taken = False  # by a model
+
+    def __init__(self, project: bool = True, name: str | None = None, dtype: str | None = None):
+        super().__init__(name=name, dtype=parameter_dtype(dtype))
         self.project = bool(project)
         self.projection = None
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
-        return {"project": self.project, "name": self.name}
+        return {"project": self.project, "name": self.name, "dtype": self.compute_dtype}
 
     def _add_projection(self, units: int, bias: list[float] | None = None):
         if self.project:
@@ -188,8 +191,10 @@ class Likelihood(Family):
 class Prior(keras.layers.Layer):
     """Abstract: p(z), used through `.distribution(encode)`."""
 
-    def __init__(self, name: str | None = None):
-        super().__init__(name=name, dtype=parameter_dtype())
+    taken = False  # by a model
+
+    def __init__(self, name: str | None = None, dtype: str | None = None):
+        super().__init__(name=name, dtype=parameter_dtype(dtype))
 
     def build(self, latent_dim):
         """Take the number of latent dimensions."""
@@ -197,14 +202,18 @@ class Prior(keras.layers.Layer):
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
-        return {"name": self.name}
+        return {"name": self.name, "dtype": self.compute_dtype}
 
     def distribution(self, encode) -> tfd.Distribution:
         """p(z): batch `[]`, event `[latent_dim]`. `encode` is the model's, for priors made of posteriors."""
         raise NotImplementedError
 
 
-def parameter_dtype() -> str:
-    """float64 under a float64 policy, float32 under any other."""
+def parameter_dtype(dtype: str | None = None) -> str:
+    """The dtype asked for; by default float64 under a float64 policy, float32 under any other."""
+    if dtype not in (None, "float32", "float64"):
+        raise ValueError(f"Parameters of distributions are float32 or float64, got dtype={dtype!r}.")
+    if dtype is not None:
+        return dtype
     policy = keras.config.dtype_policy()
     return "float64" if policy.compute_dtype == "float64" else "float32"

@@ -1,5 +1,6 @@
 """What `fit` and `evaluate` are fed: arrays become splits, other pipelines are checked as they run."""
 
+import math
 from typing import Any
 
 import keras
@@ -62,7 +63,7 @@ def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=
 
 def divided(split: Split, part: float) -> tuple[Split, Split]:
     """The split without its last `part`, and that part (as Keras' `validation_split` does)."""
-    keep = len(split) - round(part * len(split))
+    keep = math.floor(len(split) * (1.0 - part))
     if not 0.0 < part < 1.0 or keep in (0, len(split)):
         raise ValueError(f"validation_split={part} of {len(split)} examples leaves one part empty.")
     weight = split.sample_weight
@@ -84,7 +85,7 @@ def check_shape(shape, event_shape, what="x") -> None:
         return
     advice = "Reshape it."
     if tuple(shape) == tuple(event_shape):
-        advice = "A single example needs a batch axis in front: x[None]."
+        advice = "A batch axis is missing in front: x[None] for a single example, dataset.batch(n) for a dataset."
     elif (*shape[1:], 1) == tuple(event_shape):
         advice = "Add the channel axis: x[..., None]."
     raise ValueError(

@@ -1,6 +1,7 @@
 """Likelihoods p(x|z): what the decoder's output is the parameter of."""
 
 import math
+import numbers
 
 import keras
 import tensorflow as tf
@@ -18,8 +19,7 @@ class Bernoulli(Likelihood):
     `ContinuousBernoulli` there.
 
     Args:
-        project: see `kvae.families.Family`; with False the decoder's output is the logits.
-        name: the layer's name.
+        project, name, dtype: see `kvae.families.Family`; with project=False the decoder's output is the logits.
     """
 
     support = support.BINARY
@@ -45,8 +45,7 @@ class ContinuousBernoulli(Likelihood):
     Args:
         clip: None, or c in (0, 1/2): l is kept in [c, 1 - c], in training and evaluation, and has no gradient
             beyond. Published numbers depend on it: with c = 1e-4 no pixel scores above 2.2205 nats.
-        project: see `kvae.families.Family`; with False the decoder's output is the logits.
-        name: the layer's name.
+        project, name, dtype: see `kvae.families.Family`; with project=False the decoder's output is the logits.
 
     Reference: Loaiza-Ganem, Cunningham (2019), The continuous Bernoulli: fixing a pervasive error in
     variational autoencoders, arXiv 1907.06845.
@@ -55,8 +54,14 @@ class ContinuousBernoulli(Likelihood):
     support = support.UNIT
     measure = "density"
 
-    def __init__(self, clip: float | None = None, project: bool = True, name: str | None = None):
-        super().__init__(project=project, name=name)
+    def __init__(
+        self,
+        clip: float | None = None,
+        project: bool = True,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
+        super().__init__(project=project, name=name, dtype=dtype)
         if clip is not None and not 0.0 < clip < 0.5:
             raise ValueError(f"ContinuousBernoulli needs clip=None or 0 < clip < 0.5, got {clip}.")
         self.clip = clip
@@ -93,8 +98,7 @@ class Normal(Likelihood):
             and is trained with the rest (Lin et al. 2019); or a positive number.
         momentum: of that moving average.
         floor: the smallest scale of "learned" and "optimal".
-        project: see `kvae.families.Family`; with False the decoder's output is the mean.
-        name: the layer's name.
+        project, name, dtype: see `kvae.families.Family`; with project=False the decoder's output is the mean.
 
     References: Lin, Roberts, Trigoni, Clark (2019), Balancing reconstruction quality and regularisation in
     ELBO for VAEs, arXiv 1909.03765. Rybkin, Daniilidis, Levine (2021), Simple and effective VAE training with
@@ -111,16 +115,18 @@ class Normal(Likelihood):
         floor: float = 1e-3,
         project: bool = True,
         name: str | None = None,
+        dtype: str | None = None,
     ):
-        super().__init__(project=project, name=name)
-        positive_number = isinstance(scale, (int, float)) and not isinstance(scale, bool) and 0 < scale < math.inf
+        super().__init__(project=project, name=name, dtype=dtype)
+        positive_number = isinstance(scale, numbers.Real) and not isinstance(scale, bool) and 0 < scale < math.inf
         if not positive_number and scale not in ("learned", "optimal"):
             raise ValueError(f"Normal needs scale= a positive number, 'learned' or 'optimal', got {scale!r}.")
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"Normal needs 0 <= momentum < 1, got {momentum}.")
         if not 0.0 < floor < 1.0:
             raise ValueError(f"Normal needs 0 < floor < 1, the scale at the start, got {floor}.")
-        self.scale, self.momentum, self.floor = scale, momentum, floor
+        self.scale = float(scale) if positive_number else scale
+        self.momentum, self.floor = momentum, floor
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
@@ -132,9 +138,13 @@ class Normal(Likelihood):
         super().build(feature_shape, event_shape)
         if self.scale == "learned":
             start = math.log(math.expm1(1.0 - self.floor))
-            self.raw_scale = self.add_weight(name="raw_scale", shape=(), initializer=keras.initializers.Constant(start))
+            self.raw_scale = self.add_weight(
+                name="raw_scale", shape=(), initializer=keras.initializers.Constant(start), autocast=False
+            )
         if self.scale == "optimal":
-            self.mean_square = self.add_weight(name="mean_square", shape=(), initializer="ones", trainable=False)
+            self.mean_square = self.add_weight(
+                name="mean_square", shape=(), initializer="ones", trainable=False, autocast=False
+            )
             self.updates = self.add_weight(
                 name="updates", shape=(), initializer="zeros", trainable=False, dtype="int64"
             )
@@ -157,12 +167,15 @@ class Normal(Likelihood):
         loc = tf.stop_gradient(p.distribution.loc)
         axes = tf.range(tf.rank(x) - len(self.event_shape), tf.rank(x)) + 1
         error = tf.reduce_mean(tf.square(x - loc), axis=tf.concat([[0], axes], axis=0))  # [B]
-        now = tf.math.divide_no_nan(tf.reduce_sum(weight * error), tf.reduce_sum(weight))
+        weight = tf.cast(weight, error.dtype)
+        total = tf.reduce_sum(weight)
+        now = tf.math.divide_no_nan(tf.reduce_sum(weight * error), total)
         before = tf.cast(self.updates, now.dtype)
         # A plain mean over the first updates, then an exponential one: no trace of the starting value.
         keep = tf.minimum(tf.cast(self.momentum, now.dtype), before / (before + 1.0))
+        keep = tf.where(total > 0.0, keep, 1.0)
         self.mean_square.assign(keep * self.mean_square + (1.0 - keep) * now)
-        self.updates.assign_add(1)
+        self.updates.assign_add(tf.cast(total > 0.0, tf.int64))
         return self._independent(tfd.Normal(p.distribution.loc, tf.maximum(tf.sqrt(now), self.floor)))
 
     def draw(self, p, uniform):

@@ -62,10 +62,16 @@ def _multiply_adds(network, family) -> int:
     for layer in network._flatten_layers(include_self=False):
         kernel = getattr(layer, "kernel", None)
         if kernel is not None and not isinstance(layer, keras.Model):
-            total += math.prod(kernel.shape) * math.prod(layer.output.shape[1:-1])
+            total += math.prod(kernel.shape) * math.prod(_places(layer))
     if family.projection is not None:
         total += math.prod(family.projection.kernel.shape) * math.prod(network.output_shape[1:-1])
     return total
+
+
+def _places(layer) -> list[int]:
+    """The places at which a layer's kernel acts: its output's shape without batch and channels, where known."""
+    shape = getattr(getattr(layer, "_inbound_nodes", None) and layer.output, "shape", ())
+    return [size for size in shape[1:-1] if size is not None]
 
 
 class EndPass(keras.callbacks.Callback):
@@ -73,11 +79,18 @@ class EndPass(keras.callbacks.Callback):
 
     Until then a complete pass has `position` at its number of batches, so that a model saved after the last
     batch of an epoch, but before its end, is restored into that epoch with nothing left to do.
+
+    It also gives the model its own `steps_per_execution` back as soon as Keras has counted the calls of the
+    training loop by another one: validation, and `predict` in a callback, run functions made for that.
     """
 
-    def __init__(self, loop: "Loop"):
+    def __init__(self, loop: "Loop", steps_per_execution: int):
         super().__init__()
-        self.loop = loop
+        self.loop, self.steps_per_execution = loop, steps_per_execution
+
+    def on_train_begin(self, logs=None):
+        """Give `steps_per_execution` back."""
+        self.model.steps_per_execution = self.steps_per_execution
 
     def on_epoch_end(self, epoch, logs=None):
         """End the pass."""
@@ -92,19 +105,21 @@ class Loop:
     A call never crosses a pass. In evaluation the rows come in their stored order.
 
     Args:
-        model: the model whose `batch_step` runs.
+        model: the model whose `step` runs.
         split: the data.
         steps: steps per Keras epoch; None for one pass.
-        per_call: steps per call.
         training: whether to train.
         shuffle: False to train in the stored order.
+
+    Attributes:
+        per_call: steps per call, 1 until it is set.
     """
 
-    def __init__(self, model, split: Split, steps: int | None, per_call: int, training: bool, shuffle=True):
+    def __init__(self, model, split: Split, steps: int | None, training: bool, shuffle: bool = True):
         self.model, self.split, self.training, self.shuffle = model, split, training, shuffle
         self.batches = math.ceil(len(split) / split.batch_size)
         self.steps, self.whole_passes = steps or self.batches, steps is None
-        self.per_call = per_call
+        self.per_call = 1
         self.cursor = 0  # steps of this Keras epoch that are behind us
         self.array = tf.constant(split.array)
         weight = split.sample_weight
@@ -122,10 +137,17 @@ class Loop:
         self.cursor = target % self.steps
         return self.model.get_metrics_result()
 
+    def begin(self) -> None:
+        """Continue the pass at hand, or begin a new one where it was over other data or in other batches."""
+        if self.model.pass_length != self.batches:
+            if self.model.position > 0:
+                self.model.passes.assign_add(1)
+                self.model.position.assign(0)
+            self.model.pass_length.assign(self.batches)
+
     def _train(self, steps: int) -> None:
         while steps > 0:
-            if self.model.position >= self.batches:
-                self.end_pass()
+            self.end_pass()
             position = int(self.model.position)
             count = min(steps, self.batches - position)
             self._run(int(self.model.passes), position, count)
@@ -156,15 +178,16 @@ class Loop:
     def _program(self, may_jit: bool):
         """The compiled loop, made once for a model and a way of preparing its data."""
         jit = may_jit and self.model.jit_compile
-        key = (self.split.preparation, self.training, len(self.weight) > 0, jit, self.array.dtype)
-        return self.model.programs.get(key, lambda: self._compiled(jit))
+        size = self.split.batch_size if jit else None  # XLA compiles for one shape, the rest for all
+        key = (self.split.preparation, self.training, len(self.weight) > 0, size, jit, self.array.dtype)
+        return self.model.programs.get(key, lambda: self._compiled(jit, size))
 
-    def _compiled(self, jit: bool):
+    def _compiled(self, jit: bool, size: int | None):
         program = _program(self.model, self.split.preparation, self.training, len(self.weight) > 0)
         if self.model.run_eagerly:
             return program
         number = tf.TensorSpec([], tf.int32)
-        rows = tf.TensorSpec([None, None], tf.int32)
+        rows = tf.TensorSpec([None, size], tf.int32)
         array = tf.TensorSpec([None, *self.split.event_shape], self.array.dtype)
         signature = [array, tf.TensorSpec([None], tf.float32), rows, number, number]
         return tf.function(program, input_signature=signature, jit_compile=jit)
@@ -179,7 +202,6 @@ def _program(model, preparation: Preparation, training: bool, weighted: bool):
                 x = preparation(tf.gather(array, batch), 0, model.draws.value)
             else:
                 x = preparation(tf.gather(array, batch), batch[0], noise.BINARIZATION)
-            x.set_shape([None, *model.event_shape])
             model.step(x, tf.gather(weight, batch) if weighted else None, training)
             return (i + 1,)
 

@@ -18,8 +18,9 @@ class LatentVariableModel(Trainer):
 
     Attributes:
         seed: of the noise and of the order of the data.
-        draws, passes, position: int64 weights, saved with the model: noise draws made in training, passes over
-            the data completed, and batches done in the pass at hand. They make a resumed run exact.
+        draws, passes, position, pass_length: int64 weights, saved with the model: noise draws made in training,
+            passes over the data completed, batches done in the pass at hand, and its number of batches. They make
+            a resumed run exact.
         trackers, faults: what is counted, see `kvae.trackers`.
     """
 
@@ -31,9 +32,10 @@ class LatentVariableModel(Trainer):
     def __init__(self, objective: Objective, seed: int, name: str | None = None):
         super().__init__(name=name)
         self.objective, self.seed = objective, int(seed)
-        self.draws, self.passes, self.position = (self._counter(n) for n in ("draws", "passes", "position"))
+        names = ("draws", "passes", "position", "pass_length")
+        self.draws, self.passes, self.position, self.pass_length = (self._counter(name) for name in names)
         self.trackers = Trackers(with_beta=objective.beta(tf.constant(0, tf.int64)) is not None)
-        self.faults = Faults()
+        self.faults, self.test_faults = Faults(), Faults()
         self.seen = keras.metrics.Sum(name="seen", dtype="int64")  # examples of this evaluation so far
 
     def _counter(self, name):
@@ -73,7 +75,7 @@ class LatentVariableModel(Trainer):
         """One step on x `[B, *event_shape]` with weights `[B]`; `checked`: x is known to be in the support."""
         feed.check_shape(x.shape, self.event_shape)
         x = tf.cast(x, self.likelihood.compute_dtype)
-        rows = tf.shape(x)[0]
+        rows = x.shape[0] or tf.shape(x)[0]
         weight = tf.ones([rows]) if weight is None else tf.cast(weight, tf.float32)
         feed.check_weight(weight)
         if training:
@@ -85,15 +87,27 @@ class LatentVariableModel(Trainer):
         if not training:
             self._step(x, weight, eps, False, checked)
             return
+        self._seed_layers()
         with tf.GradientTape() as tape:
             loss = self.optimizer.scale_loss(self._step(x, weight, eps, True, checked))
         gradients = tape.gradient(loss, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
 
+    def _seed_layers(self):
+        """Give random layers, such as Dropout, the step's own noise: Keras does not save where theirs stands."""
+        for number, generator in enumerate(self._generators()):
+            state = tf.stack([tf.cast(self.seed * 1000003 + number, tf.int64), self.draws.value * 65536])
+            generator.state.assign(tf.cast(tf.bitwise.bitwise_and(state, 0x7FFFFFFF), generator.state.dtype))
+
+    def _generators(self) -> list[keras.random.SeedGenerator]:
+        layers = [layer for network in (self.encoder, self.decoder) for layer in network._flatten_layers()]
+        found = [generator for layer in layers for generator in layer._seed_generators]
+        return list(dict.fromkeys(found))  # a layer used twice counts once
+
     def _step(self, x, weight, eps, training, checked):
         """Terms, loss and trackers of a batch; the loss to differentiate is sum(w loss) / batch size."""
         terms = self._terms(x, eps, weight, training)
-        iteration = self.optimizer.iterations.value
+        iteration = tf.convert_to_tensor(self.optimizer.iterations)
         reconstruction = tf.reduce_mean(terms.log_px_z, axis=0)
         kl = self.objective.kl(terms)
         penalty = tf.add_n([tf.cast(p, kl.dtype) for p in self.losses]) if self.losses else 0.0
@@ -101,7 +115,10 @@ class LatentVariableModel(Trainer):
         self.trackers.update(loss + penalty, reconstruction, kl, self.objective.beta(iteration), weight)
         outside = False if checked else tf.reduce_any(self.likelihood.support.outside(x))
         bad = [tf.logical_not(tf.reduce_all(tf.math.is_finite(term))) for term in (reconstruction, kl)]
-        self.faults.update_state(self.draws.value if training else 1, *bad, outside)
+        if training:
+            self.faults.update_state(self.draws.value, *bad, outside)
+        else:
+            self.test_faults.update_state(1, *bad, outside)
         examples = _over_replicas(tf.cast(tf.shape(loss)[0], loss.dtype))
         return tf.reduce_sum(tf.cast(weight, loss.dtype) * loss) / examples + penalty / _replicas()
 

@@ -1,6 +1,7 @@
 """Objectives: from the log-densities of a step to the loss of each example."""
 
 import json
+import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -89,13 +90,14 @@ class ELBO(Objective):
     ):
         if kl not in ("auto", "analytic", "monte_carlo"):
             raise ValueError(f"ELBO needs kl='auto', 'analytic' or 'monte_carlo', got {kl!r}.")
-        if not callable(beta) and not (isinstance(beta, (int, float)) and 0.0 <= beta < float("inf")):
+        if not callable(beta) and not (isinstance(beta, numbers.Real) and 0.0 <= beta < float("inf")):
             raise ValueError(f"ELBO needs beta >= 0 or a schedule (a callable of the step), got {beta!r}.")
-        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+        if not isinstance(samples, numbers.Integral) or isinstance(samples, bool) or samples < 1:
             raise ValueError(f"ELBO needs samples >= 1, an integer, got {samples!r}.")
         if not free_bits >= 0.0:
             raise ValueError(f"ELBO needs free_bits >= 0, got {free_bits!r}.")
-        self.kl_form, self.weight, self.samples, self.free_bits = kl, beta, samples, float(free_bits)
+        self.kl_form, self.samples, self.free_bits = kl, int(samples), float(free_bits)
+        self.weight = beta if callable(beta) else float(beta)
 
     def kl(self, terms):
         """The closed form or the Monte Carlo estimate of the KL term, `[B]`."""
@@ -123,7 +125,15 @@ class ELBO(Objective):
 
     def beta(self, step):
         """The scheduled weight of the KL term at `step`; None for a constant."""
-        return self.weight(step) if callable(self.weight) else None
+        if not callable(self.weight):
+            return None
+        try:
+            return self.weight(step)
+        except TypeError as error:
+            raise TypeError(
+                f"The schedule {self.weight!r} failed on a step that is a tensor ({error}). Write it with TensorFlow's "
+                "functions, for example tf.minimum(1.0, tf.cast(step, tf.float32) / 1000)."
+            ) from error
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""

@@ -11,8 +11,15 @@ from kvae.families import UNIT_SOFTPLUS, Posterior, positive
 class _Normal(Posterior):
     """Abstract: the arguments that the normal posteriors share."""
 
-    def __init__(self, floor: float = 1e-5, cap: float = 1e3, project: bool = True, name: str | None = None):
-        super().__init__(project=project, name=name)
+    def __init__(
+        self,
+        floor: float = 1e-5,
+        cap: float = 1e3,
+        project: bool = True,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
+        super().__init__(project=project, name=name, dtype=dtype)
         if not 0.0 < floor < cap:
             raise ValueError(f"{type(self).__name__} needs 0 < floor < cap, got floor={floor} and cap={cap}.")
         self.floor, self.cap = float(floor), float(cap)
@@ -33,8 +40,7 @@ class DiagonalNormal(_Normal):
 
     Args:
         floor, cap: the smallest and the largest scale s. At the cap the gradient passes straight through.
-        project: see `kvae.families.Family`.
-        name: the layer's name.
+        project, name, dtype: see `kvae.families.Family`.
 
     Reference: Kingma, Welling (2013), Auto-encoding variational Bayes, arXiv 1312.6114.
     """
@@ -63,8 +69,7 @@ class FullNormal(_Normal):
 
     Args:
         floor, cap: the smallest and the largest diagonal element of L.
-        project: see `kvae.families.Family`.
-        name: the layer's name.
+        project, name, dtype: see `kvae.families.Family`.
     """
 
     def _units(self, latent_dim):
@@ -79,8 +84,8 @@ class FullNormal(_Normal):
         units = self._units(self.latent_dim)
         loc, raw = tf.split(self._parameters(features), [self.latent_dim, units - self.latent_dim], axis=-1)
         raw = tfp.math.fill_triangular(raw)
-        diagonal = positive(tf.linalg.diag_part(raw), self.floor, self.cap)
-        return tfd.MultivariateNormalTriL(loc, tf.linalg.set_diag(raw, diagonal))
+        eye = tf.eye(self.latent_dim, dtype=raw.dtype)  # masks: set_diag has no gradient under XLA with an open batch
+        return tfd.MultivariateNormalTriL(loc, (1.0 - eye) * raw + eye * positive(raw, self.floor, self.cap))
 
     def export(self, q) -> dict:
         """The mean, the marginal standard deviations and the Cholesky factor of the covariance."""

@@ -98,20 +98,31 @@ def latent_shape(decoder) -> tuple[int]:
 
 
 def build(family, **shapes) -> None:
-    """Build a family, or check that one that is built already was built for these shapes."""
+    """Build a family for the model that takes it; one that came from a file is built already and is checked.
+
+    Raises:
+        ValueError: where another model has it: they would share its weights.
+    """
+    if family.taken:
+        raise ValueError(
+            f"This {type(family).__name__} belongs to another model already, and both would train its weights. Make "
+            "a new one for each model, or give its name."
+        )
+    family.taken = True
     if not family.built:
         family.build(**shapes)
         return
     before = {key: tuple(v) if isinstance(v, list) else v for key, v in family._build_shapes_dict.items()}
     if before != shapes:
-        raise ValueError(
-            f"This {type(family).__name__} was built for a model with {before} and does not fit {shapes}. Make a "
-            "new one for each model."
-        )
+        raise ValueError(f"This {type(family).__name__} was built for a model with {before} and does not fit {shapes}.")
 
 
 def check_batch(x, event_shape) -> None:
     """Raise a ValueError unless x is a batch of examples."""
-    if x.dtype.kind not in "buif" if hasattr(x.dtype, "kind") else not (x.dtype.is_floating or x.dtype.is_integer):
+    if (
+        x.dtype.kind not in "buif"
+        if hasattr(x.dtype, "kind")
+        else not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool)
+    ):
         raise ValueError(f"x must hold real numbers, but its dtype is {x.dtype}.")
     check_shape(tuple(x.shape), event_shape)

@@ -4,6 +4,7 @@ A `Split` keeps its array as it is stored (uint8 where it came so) and prepares 
 scaling and, if wished, a fresh binarisation of every batch. `fit` and `evaluate` recognise splits.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -102,28 +103,43 @@ class Split:
         key = [seed % 2**64, epoch]
         return np.random.Generator(np.random.Philox(key=key)).permutation(len(self)).astype(np.int32)
 
-    def dataset(self, shuffle: bool = True, batch_size: int | None = None, epoch: int = 0) -> tf.data.Dataset:
-        """One pass as a `tf.data.Dataset` of batches `x`, or `(x, y)` where there are labels.
+    def dataset(self, shuffle: bool = True, batch_size: int | None = None, epoch: int | None = None) -> tf.data.Dataset:
+        """One pass as a `tf.data.Dataset` of batches.
 
-        The order (and a dynamic binarisation) is a function of (seed, epoch).
+        The elements are `x` alone, `(x, y)` with labels, `(x, y, sample_weight)` with both, and a dict of `x` and
+        `sample_weight` with weights alone. The order (and a dynamic binarisation) is a function of (seed, epoch).
 
         Args:
             shuffle: False for the stored order.
             batch_size: the split's own by default.
-            epoch: which pass.
+            epoch: which pass; by default 0 when the dataset is first iterated over, and one more each time.
         """
-        order = self.order(self.seed, epoch) if shuffle else np.arange(len(self), dtype=np.int32)
         size = batch_size or self.batch_size
         prepare, array = self.preparation, tf.constant(self.array)
         y = None if self.y is None else tf.constant(self.y)
+        weight = None if self.sample_weight is None else tf.constant(self.sample_weight)
+        epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
 
-        def batch(i, rows):
-            stream = epoch + 1 if shuffle else noise.BINARIZATION
+        def order():
+            now = next(epochs)
+            rows = self.order(self.seed, now) if shuffle else np.arange(len(self), dtype=np.int32)
+            return rows, np.int64(now)
+
+        def batches(_):
+            rows, now = tf.numpy_function(order, [], (tf.int32, tf.int64))
+            stream = now + 1 if shuffle else tf.constant(noise.BINARIZATION, tf.int64)
+            slices = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, [len(self)])).batch(size)
+            return slices.enumerate().map(lambda i, some: batch(i, some, stream))
+
+        def batch(i, rows, stream):
             x = prepare(tf.gather(array, rows), i * size, stream)
-            return x if y is None else (x, tf.gather(y, rows))
+            if y is None:
+                return x if weight is None else {"x": x, "sample_weight": tf.gather(weight, rows)}
+            return (x, tf.gather(y, rows)) if weight is None else (x, tf.gather(y, rows), tf.gather(weight, rows))
 
         # Batch before map, gather by index, and no autotuning: its thread stalls the end of a pass.
-        pipeline = tf.data.Dataset.from_tensor_slices(order).batch(size).enumerate().map(batch).prefetch(2)
+        pipeline = tf.data.Dataset.range(1).flat_map(batches)
+        pipeline = pipeline.apply(tf.data.experimental.assert_cardinality(math.ceil(len(self) / size))).prefetch(2)
         options = tf.data.Options()
         options.autotune.enabled = False
         return pipeline.with_options(options)

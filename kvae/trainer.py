@@ -8,7 +8,7 @@ import tensorflow as tf
 from kvae import feed
 from kvae.loop import EndPass, Loop, Programs, prefers_xla, steps_per_call, ticks
 from kvae.trackers import Faults, Trackers
-from kvae.watch import StopOnFault, wants_every_batch
+from kvae.watch import StopOnFault, outside_message, wants_every_batch
 
 _REFUSED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
@@ -22,6 +22,7 @@ class Trainer(keras.Model):
     event_shape: tuple[int, ...]
     trackers: Trackers
     faults: Faults
+    test_faults: Faults
     seen: keras.metrics.Metric
     steps_per_execution: int
 
@@ -35,7 +36,7 @@ class Trainer(keras.Model):
         raise NotImplementedError
 
     def compile(
-        self, optimizer="adam", *, jit_compile="auto", steps_per_execution="auto", run_eagerly=False,
+        self, optimizer="adam", loss=None, *, jit_compile="auto", steps_per_execution="auto", run_eagerly=False,
         auto_scale_loss=True, **refused,
     ):  # fmt: skip
         """Choose the optimizer.
@@ -52,7 +53,7 @@ class Trainer(keras.Model):
         Raises:
             ValueError: for `loss=` or `metrics=`: the loss is the model's `objective`.
         """
-        for name, value in refused.items():
+        for name, value in {"loss": loss, **refused}.items():
             if name not in _REFUSED:
                 raise TypeError(f"compile() got an unexpected keyword argument {name!r}.")
             if value is not None:
@@ -126,48 +127,44 @@ class Trainer(keras.Model):
         if class_weight is not None:
             raise ValueError("class_weight belongs to classifiers; give fit(sample_weight=...) instead.")
         callbacks = _listed(callbacks)
-        if not any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in callbacks):
-            callbacks = [*callbacks, StopOnFault()]
+        ends_quietly = any(isinstance(c, keras.callbacks.TerminateOnNaN) for c in callbacks)
+        callbacks = [*callbacks, StopOnFault(non_finite=not ends_quietly)]
         split = feed.split_of(x, y, sample_weight, batch_size)
-        arguments: dict = {
-            "epochs": epochs, "verbose": verbose, "callbacks": callbacks, "initial_epoch": initial_epoch,
-            "validation_freq": validation_freq,
-            "shuffle": shuffle and split is None and not isinstance(x, tf.data.Dataset),
-        }  # fmt: skip
         if validation_split and validation_data is None:
             if split is None:
                 raise ValueError("validation_split divides arrays; give a pipeline's validation_data by itself.")
             split, validation_data = feed.divided(split, validation_split)
+        arguments: dict = {"epochs": epochs, "verbose": verbose, "callbacks": callbacks}
+        arguments |= {"initial_epoch": initial_epoch, "validation_freq": validation_freq}
         self.faults.reset_state()
-        per_call = self._compile_arguments["steps_per_execution"]
         with contextlib.ExitStack() as stack:
             if split is None:
-                dataset = stack.enter_context(self._checked(x))
-                arguments |= {"x": dataset, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+                pipeline = stack.enter_context(self._checked(x))
+                arguments |= {"x": pipeline, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
                 arguments |= {"steps_per_epoch": steps_per_epoch}
-                per_call = 1 if per_call == "auto" else per_call
+                arguments |= {"shuffle": shuffle and not isinstance(x, tf.data.Dataset)}
             else:
-                self._check(split)
-                loop = Loop(self, split, steps_per_epoch, 1, True, shuffle)
-                if self.run_eagerly or any(wants_every_batch(c) for c in callbacks):
-                    per_call = 1
-                elif per_call == "auto":
-                    per_call = steps_per_call(self, split.batch_size, loop.steps)
-                loop.per_call = per_call
+                loop = self._train_loop(split, steps_per_epoch, callbacks, shuffle)
+                end_pass = EndPass(loop, self.steps_per_execution)
+                stack.enter_context(self._steps_at_a_time(loop.per_call))
                 stack.enter_context(self._instead_of("train_function", loop))
-                arguments |= {"x": ticks(), "steps_per_epoch": loop.steps, "callbacks": [EndPass(loop), *callbacks]}
-            stack.enter_context(self._steps_at_a_time(per_call))
+                arguments |= {"x": ticks(), "steps_per_epoch": loop.steps, "shuffle": False}
+                arguments |= {"callbacks": [end_pass, *callbacks]}
             if validation_data is not None:
                 size = validation_batch_size or batch_size
-                validation = feed.split_of(validation_data, batch_size=size)
-                if validation is None:
-                    arguments |= {"validation_data": stack.enter_context(self._checked(validation_data))}
-                    arguments |= {"validation_steps": validation_steps, "validation_batch_size": size}
-                else:
-                    self._validation = self._test_loop(validation, validation_steps)
-                    stack.callback(setattr, self, "_validation", None)
-                    arguments |= {"validation_data": ticks(), "validation_steps": self._validation.steps}
+                arguments |= self._validation_arguments(stack, validation_data, size, validation_steps)
             return super().fit(**arguments)
+
+    def _validation_arguments(self, stack, data, batch_size, steps) -> dict:
+        split = feed.split_of(data, batch_size=batch_size)
+        if split is None:
+            pipeline = stack.enter_context(self._checked(data))
+            return {"validation_data": pipeline, "validation_steps": steps, "validation_batch_size": batch_size}
+        self._validation = loop = self._test_loop(split, steps)
+        stack.callback(setattr, self, "_validation", None)
+        calls = -(-loop.steps // loop.per_call)
+        own = self._compile_arguments["steps_per_execution"]
+        return {"validation_data": ticks(), "validation_steps": calls * (1 if own == "auto" else own)}
 
     def evaluate(
         self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
@@ -181,13 +178,12 @@ class Trainer(keras.Model):
         self._assert_compile_called("evaluate")
         arguments = {"verbose": verbose, "callbacks": callbacks, "return_dict": return_dict, **kwargs}
         self.seen.reset_state()
+        self.test_faults.reset_state()
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._without_jit())
             if kwargs.get("_use_cached_eval_dataset"):  # the validation of a fit that is under way
                 loop = self._validation
                 arguments |= {"x": x, "y": y, "batch_size": batch_size, "steps": steps}
-                if loop is not None:
-                    loop.per_call = self.steps_per_execution
             else:
                 split = feed.split_of(x, y, sample_weight, batch_size)
                 loop = None if split is None else self._test_loop(split, steps)
@@ -201,15 +197,31 @@ class Trainer(keras.Model):
             if loop is not None:
                 loop.cursor = 0
                 stack.enter_context(self._instead_of("test_function", loop))
-            return super().evaluate(**arguments)
+            results = super().evaluate(**arguments)
+        if "support" in self.test_faults.found():
+            raise ValueError(outside_message("The evaluation data are wrong", self.likelihood))
+        return results
 
     def _check(self, split):
+        if self._distribute_strategy is not None:
+            raise ValueError("Under a tf.distribute strategy give a tf.data.Dataset, for example split.dataset().")
         likelihood = type(self.likelihood).__name__
         feed.check_split(split, self.event_shape, self.likelihood.support, likelihood)
 
+    def _train_loop(self, split, steps, callbacks, shuffle) -> Loop:
+        self._check(split)
+        loop = Loop(self, split, steps, training=True, shuffle=shuffle)
+        loop.begin()
+        loop.per_call = self._compile_arguments["steps_per_execution"]
+        if self.run_eagerly or any(wants_every_batch(callback) for callback in callbacks):
+            loop.per_call = 1
+        elif loop.per_call == "auto":
+            loop.per_call = steps_per_call(self, split.batch_size, loop.steps)
+        return loop
+
     def _test_loop(self, split, steps) -> Loop:
         self._check(split)
-        loop = Loop(self, split, None, 1, False)
+        loop = Loop(self, split, None, training=False)
         loop.steps = min(steps or loop.batches, loop.batches)
         loop.per_call = 1 if self.run_eagerly else steps_per_call(self, split.batch_size, loop.steps)
         return loop

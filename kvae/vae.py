@@ -126,8 +126,10 @@ class VAE(LatentVariableModel):
     @property
     def widest(self) -> int:
         """The most numbers that one example is anywhere in the decoder."""
-        shapes = [layer.output.shape[1:] for layer in self.decoder.layers if hasattr(layer, "output")]
-        return max(math.prod(shape) for shape in [*shapes, self.event_shape, (self.latent_dim,)])
+        layers = [layer for layer in self.decoder._flatten_layers() if layer._inbound_nodes]
+        shapes = [tensor.shape[1:] for layer in layers for tensor in keras.tree.flatten(layer.output)]
+        known = [shape for shape in shapes if None not in shape]
+        return max(math.prod(shape) for shape in [*known, self.event_shape, (self.latent_dim,)])
 
     def encode_features(self, x) -> tf.Tensor:
         """The encoder's features for x `[B, *event_shape]`."""
@@ -142,9 +144,8 @@ class VAE(LatentVariableModel):
 
         Example i has the draws first + i * count and on, so that one example's draws can be taken in parts.
         """
-        numbers = (tf.constant(n, tf.int64) for n in (seed, first))
         return self._function(self._draw_terms)(
-            tf.cast(x, self.likelihood.compute_dtype), features, *numbers, tf.constant(count)
+            tf.cast(x, self.likelihood.compute_dtype), features, *_int64(seed, first), tf.constant(count)
         )
 
     # ---- public, deterministic ----
@@ -214,9 +215,7 @@ class VAE(LatentVariableModel):
         x = self._examples(x)
         parts = []
         for first in range(0, x.shape[0], _ROWS):
-            terms = self._function(self._elbo_terms)(
-                x[first : first + _ROWS], tf.constant(seed, tf.int64), first, samples
-            )
+            terms = self._function(self._elbo_terms)(x[first : first + _ROWS], *_int64(seed, first), samples)
             parts.append(tf.reduce_mean(terms.log_px_z, axis=0) - self.objective.kl(terms))
         return tf.concat(parts, axis=0)
 
@@ -248,6 +247,11 @@ class VAE(LatentVariableModel):
             if isinstance(value, dict):
                 config[key] = keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
         return cls(**config)
+
+
+def _int64(*numbers) -> list[tf.Tensor]:
+    """Numbers as tensors, so that a TensorFlow function is not traced again for each."""
+    return [tf.constant(number, tf.int64) for number in numbers]
 
 
 def _in_parts(network, x):

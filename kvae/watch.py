@@ -16,7 +16,15 @@ _PER_BATCH = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "o
 
 
 class StopOnFault(keras.callbacks.Callback):
-    """Raises an error that names the term, the step and the likely cause, where a loss stops being finite."""
+    """Raises an error that names the term, the step and the likely cause, where a loss stops being finite.
+
+    Args:
+        non_finite: False to leave that to another callback, and stop only for x outside the support.
+    """
+
+    def __init__(self, non_finite: bool = True):
+        super().__init__()
+        self.non_finite = non_finite
 
     def on_train_batch_end(self, batch, logs=None):
         """Read what the steps noted."""
@@ -24,18 +32,23 @@ class StopOnFault(keras.callbacks.Callback):
         if not found:
             return
         if "support" in found:
-            likelihood = self.model.likelihood
-            raise ValueError(
-                f"Training stopped at step {found['support']}: {type(likelihood).__name__} explains x in "
-                f"{likelihood.support.name}, but a batch held other values (or NaN). Scale or clean the data, "
-                "or choose the likelihood that fits it."
-            )
+            raise ValueError(outside_message(f"Training stopped at step {found['support']}", self.model.likelihood))
+        if not self.non_finite:
+            return
         term = min(found, key=lambda kind: found[kind])
         rate = float(self.model.optimizer.learning_rate)
         raise FloatingPointError(
             f"Training stopped at step {found[term]}: the {term} term is not finite. Likely cause: "
             f"{_CAUSES[term]}. The learning rate is {rate:g}; try a tenth of it, or clipnorm=1 in the optimizer."
         )
+
+
+def outside_message(what: str, likelihood) -> str:
+    """What to say of batches outside the support."""
+    return (
+        f"{what}: {type(likelihood).__name__} explains x in {likelihood.support.name}, but a batch held other values "
+        "(or NaN). Scale or clean the data, or choose the likelihood that fits it."
+    )
 
 
 def wants_every_batch(callback) -> bool:

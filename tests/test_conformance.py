@@ -105,7 +105,7 @@ class PosteriorTest(tf.test.TestCase, parameterized.TestCase):
     def test_config_round_trip(self, make):
         posterior = make(floor=1e-4, cap=50.0, name="q")
         self.assertEqual(type(posterior).from_config(posterior.get_config()).get_config(), posterior.get_config())
-        arguments = {"floor", "cap", "project", "name"}
+        arguments = {"floor", "cap", "project", "name", "dtype"}
         self.assertEqual(set(posterior.get_config()), arguments)
 
     @parameterized.named_parameters(named(POSTERIORS))
@@ -183,19 +183,25 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
     def test_shapes_xla_save_and_export(self, parts):
         vae = make_vae(**parts)
         x = examples(vae.likelihood, vae.event_shape)
-        vae.fit(x, batch_size=8, epochs=2, verbose=0)
 
+        # XLA equals no XLA, an array in stored order equals a pipeline with an open batch.
+        twin = make_vae(**parts, jit_compile=True)
+        compiled = twin.fit(tf.data.Dataset.from_tensor_slices(x).batch(8), epochs=2, verbose=0).history
+        for name, values in vae.fit(x, batch_size=8, epochs=2, shuffle=False, verbose=0).history.items():
+            self.assertAllClose(values, compiled[name], rtol=1e-4, atol=1e-4)
+        for a, b in zip(vae.trainable_weights, twin.trainable_weights, strict=True):
+            self.assertAllClose(a, b, rtol=1e-3, atol=1e-3)
         # Shapes of the contract.
         q, terms = vae.encode(x), vae.terms(x, samples=5, seed=1)
-        self.assertEqual((q.batch_shape, q.event_shape), ([20], [vae.latent_dim]))
+        self.assertEqual((q.batch_shape, q.event_shape), ([16], [vae.latent_dim]))
         p = vae.decode(terms.z)
-        self.assertEqual((p.batch_shape, p.event_shape), ([5, 20], list(vae.event_shape)))
+        self.assertEqual((p.batch_shape, p.event_shape), ([5, 16], list(vae.event_shape)))
         for value in (terms.log_px_z, terms.log_pz, terms.log_qz_x):
-            self.assertEqual(value.shape, [5, 20])
+            self.assertEqual(value.shape, [5, 16])
             self.assertTrue(np.isfinite(value.numpy()).all())
         if terms.kl_per_dim is not None:
             self.assertAllClose(tf.reduce_sum(terms.kl_per_dim, -1), terms.kl, rtol=1e-5)
-        self.assertEqual(vae.elbo(x, seed=1).shape, [20])
+        self.assertEqual(vae.elbo(x, seed=1).shape, [16])
         for output in ("mean", "sample"):
             drawn = vae.sample(4, seed=1, output=output).numpy()
             self.assertEqual(drawn.shape, (4, *vae.event_shape))
@@ -203,18 +209,6 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
             support = support._replace(integer=support.integer and output == "sample")
             self.assertFalse(support.outside(drawn).any())
         self.assertAllClose(vae.predict(x, verbose=0), vae.reconstruct(x), rtol=1e-5, atol=1e-6)
-
-        # XLA equals no XLA: the terms, and the gradient of the loss.
-        def loss_and_gradient(x):
-            eps = vae._noise(1, 2, 0, tf.shape(x)[0], vae.objective.samples)
-            with tf.GradientTape() as tape:
-                loss = vae.objective.loss(vae._terms(x, eps), 7)
-            return loss, tape.gradient(loss, vae.trainable_weights)
-
-        plain, compiled = (tf.function(loss_and_gradient, jit_compile=jit)(x) for jit in (False, True))
-        self.assertAllClose(plain[0], compiled[0], rtol=1e-4, atol=1e-4)
-        for a, b in zip(plain[1], compiled[1], strict=True):
-            self.assertAllClose(a, b, rtol=1e-3, atol=1e-3)
 
         # Save and load.
         path = self.create_tempdir().full_path
@@ -230,7 +224,7 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
         if "objective" in parts:
             return
         served = tf.saved_model.load(vae.export(f"{path}/1")).signatures
-        seeds = tf.range(20, dtype=tf.int32)
+        seeds = tf.range(16, dtype=tf.int32)
         self.assertAllClose(served["encode"](x=x)["mean"], q.mean(), rtol=1e-5, atol=1e-6)
         self.assertAllClose(served["encode"](x=x)["scale"], q.stddev(), rtol=1e-5, atol=1e-6)
         self.assertAllClose(served["reconstruct"](x=x)["mean"], vae.reconstruct(x), rtol=1e-5, atol=1e-6)

@@ -54,11 +54,15 @@ class DigitsTest(tf.test.TestCase, parameterized.TestCase):
     def test_dynamic_is_new_every_epoch(self):
         train = kvae.data.load("digits", binarize="dynamic", validation=0).train
         epochs = []
+        pipeline = train.dataset()
         for epoch in (0, 1, 1):
             batches = np.concatenate([x for x, _ in train.dataset(epoch=epoch).as_numpy_iterator()])
             back = np.argsort(train.order(train.seed, epoch))
             epochs.append(batches[back])
         self.assertAllEqual(epochs[1], epochs[2])
+        for epoch in (0, 1):  # by itself a dataset goes on to the next epoch
+            batches = np.concatenate([x for x, _ in pipeline.as_numpy_iterator()])
+            self.assertAllEqual(batches[np.argsort(train.order(train.seed, epoch))], epochs[epoch])
         grey = kvae.data.load("digits", validation=0).train.x
         for p in (0.25, 0.5, 0.75):
             at = grey == p
@@ -95,7 +99,10 @@ class SourcesTest(tf.test.TestCase):
         self.assertAllClose(data.train.x, x)
         self.assertLen(data.validation, 2)
         self.assertEqual(data.support.name, "the real numbers")
-        self.assertEqual(kvae.data.from_arrays(np.eye(4), validation=0).support.name, "{0, 1}")
+        for dtype in (np.float64, np.uint8, bool):
+            binary = kvae.data.from_arrays(np.eye(4, dtype=dtype), validation=0)
+            self.assertEqual(binary.support.name, "{0, 1}")
+            self.assertAllEqual(binary.train.x, np.eye(4))
 
     def test_tensorflow_datasets(self):
         """A prepared directory of tensorflow-datasets, made here, read without a network."""
@@ -157,6 +164,14 @@ class SplitTest(tf.test.TestCase):
         for b, y in shuffled:
             self.assertAllEqual(b, x[y] * 0.5)
         self.assertFalse(pipeline.options().autotune.enabled)
+
+    def test_dataset_with_weights(self):
+        x, w = np.arange(8.0).reshape(4, 2), np.arange(4.0)
+        (batch,) = Split(x, y=np.arange(4), sample_weight=w).dataset(shuffle=False)
+        for got, want in zip(batch, (x, np.arange(4), w), strict=True):
+            self.assertAllEqual(got, want)
+        (batch,) = Split(x, sample_weight=w).dataset(shuffle=False)
+        self.assertAllEqual(batch["sample_weight"], w)
 
     def test_is_an_array(self):
         split = Split(np.arange(6, dtype=np.uint8).reshape(3, 2), scale=0.5)

@@ -100,13 +100,13 @@ class ConstructionTest(tf.test.TestCase, parameterized.TestCase):
     def test_a_family_belongs_to_one_model(self):
         likelihood = kvae.likelihoods.Bernoulli()
         kvae.VAE(*networks((6,)), likelihood=likelihood)
-        with self.assertRaisesRegex(ValueError, "was built for a model with"):
-            kvae.VAE(*networks((7,)), likelihood=likelihood)
+        with self.assertRaisesRegex(ValueError, "Bernoulli belongs to another model.*new one for each"):
+            kvae.VAE(*networks((6,)), likelihood=likelihood)
 
     @parameterized.parameters({"loss": "mse"}, {"metrics": ["mae"]}, {"weighted_metrics": []})
     def test_compile_takes_no_loss(self, **arguments):
         with self.assertRaisesRegex(ValueError, "compile\\(.*objective.*kvae.objectives.ELBO"):
-            make_vae(compiled=False).compile(optimizer="adam", **arguments)
+            make_vae(compiled=False).compile("adam", *arguments.pop("loss", "").split(), **arguments)
 
     def test_compile_knows_its_arguments(self):
         with self.assertRaisesRegex(TypeError, "unexpected keyword argument 'optimiser'"):
@@ -161,6 +161,30 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
         for old, new in zip(before, vae.weights, strict=True):
             self.assertAllEqual(old, new)
 
+    def test_late_bad_batch_of_evaluation_data(self):
+        """Beyond the batches looked at in the pipeline, and in generators: an error of the evaluation, not of fit."""
+        x = np.zeros((40, 6), np.float32)
+        bad = x.copy()
+        bad[-1, -1] = 0.5
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        pipeline = tf.data.Dataset.from_tensor_slices(bad).batch(2)
+        message = r"evaluation data are wrong: Bernoulli explains x in \{0, 1\}"
+        with self.assertRaisesRegex(ValueError, message):
+            vae.evaluate(pipeline, verbose=0)
+        with self.assertRaisesRegex(ValueError, message):
+            vae.evaluate((tuple(batch) for batch in bad.reshape(20, 1, 2, 6)), steps=20, verbose=0)
+        with self.assertRaisesRegex(ValueError, message):
+            vae.fit(x, validation_data=pipeline, verbose=0)
+        vae.fit(x, verbose=0)
+
+    def test_terminate_on_nan_does_not_hide_wrong_data(self):
+        x = np.zeros((40, 6), np.float32)
+        x[-1, -1] = 0.5
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        with self.assertRaisesRegex(ValueError, "step 20: Bernoulli explains"):
+            pipeline = tf.data.Dataset.from_tensor_slices(x).batch(2)
+            vae.fit(pipeline, verbose=0, callbacks=[keras.callbacks.TerminateOnNaN()])
+
     def test_late_bad_batch_of_a_pipeline(self):
         """Beyond the batches that are looked at in the pipeline, the step's own count stops the fit."""
         x = np.zeros((40, 6), np.float32)
@@ -184,7 +208,7 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
         (None, "There is no x"),
         ([np.zeros(6)], "x is a list"),
         (np.float32(3.0), "scalar"),
-        (np.zeros(6, np.float32), r"batch axis in front: x\[None\]"),
+        (np.zeros(6, np.float32), r"batch axis is missing in front: x\[None\]"),
         ({"y": np.zeros((3, 6))}, "keys \\['x', 'sample_weight'\\], got \\['y'\\]"),
     )
     def test_no_data(self, x, message):

@@ -48,6 +48,13 @@ class LogLikelihoodTest(tf.test.TestCase, parameterized.TestCase):
         for data in (split, (x,), tf.data.Dataset.from_tensor_slices((x, np.arange(23))).batch(5)):
             self.assertAllClose(kvae.evaluate.log_likelihood(vae, data, samples=10)[:4], expected[:4], rtol=1e-5)
 
+    def test_weights_are_refused(self):
+        vae, x = trained()
+        weighted = {"x": x, "sample_weight": np.ones(len(x))}
+        for data in (weighted, tf.data.Dataset.from_tensor_slices(weighted).batch(5)):
+            with self.assertRaisesRegex(ValueError, "leave sample_weight out"):
+                kvae.evaluate.log_likelihood(vae, data, samples=2)
+
     def test_monotone_in_samples(self):
         """E of the k-sample bound rises with k: here by much more than its errors."""
         vae, x = trained(likelihood=kvae.likelihoods.Bernoulli)

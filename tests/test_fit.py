@@ -309,6 +309,112 @@ class CallbacksTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(len(traces), before)
 
 
+class KerasTest(tf.test.TestCase, parameterized.TestCase):
+    """What users of Keras expect of any model."""
+
+    def test_validation_pipelines_see_every_row(self):
+        """Keras' compiled step functions are kept between calls of `fit`, `evaluate` and `predict`."""
+        still = {"optimizer": keras.optimizers.SGD(0.0), "likelihood": lambda: kvae.likelihoods.Normal(scale=1.0)}
+        vae = make_vae(**still)
+        pipeline = tf.data.Dataset.from_tensor_slices(X).batch(5)
+        expected = vae.evaluate(pipeline, **QUIET)["elbo"]
+        shapes = []
+        predict = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: shapes.append(vae.predict(X, batch_size=5, verbose=0).shape)
+        )
+        history = vae.fit(X, batch_size=5, validation_data=pipeline, epochs=2, verbose=0, callbacks=[predict]).history
+        self.assertAllClose(history["val_elbo"], [expected] * 2, rtol=1e-6)
+        self.assertEqual(shapes, [(N, 6)] * 2)
+        first = vae.evaluate(X[:10], batch_size=5, **QUIET)["elbo"]
+        self.assertAllClose(vae.evaluate(pipeline.repeat(), steps=2, **QUIET)["elbo"], first, rtol=1e-6)
+        fresh = make_vae(**still | {"optimizer": keras.optimizers.SGD(0.0)})
+        fresh.fit(X, batch_size=5, validation_data=pipeline, verbose=0)
+        self.assertAllClose(fresh.evaluate(pipeline.repeat(), steps=2, **QUIET)["elbo"], first, rtol=1e-6)
+
+    def test_other_data_begin_a_new_pass(self):
+        vae = make_vae()
+        vae.fit(X, batch_size=5, steps_per_epoch=7, verbose=0)
+        history = vae.fit(X[:20], batch_size=5, epochs=2, verbose=0).history
+        self.assertEqual((int(vae.passes), int(vae.position), int(vae.draws)), (3, 0, 7 + 8))
+        self.assertNotIn(0.0, history["elbo"])
+
+    def test_dropout_resumes_exactly(self):
+        def fresh():
+            keras.utils.set_random_seed(0)
+            drop = keras.layers.Dropout(0.5)
+            encoder = keras.Sequential([keras.Input((6,)), drop, keras.layers.Dense(5)])
+            vae = kvae.VAE(encoder, kvae.networks.mlp((6,), 2, hidden=(5,))[1])
+            vae.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+            return vae
+
+        path = f"{self.create_tempdir().full_path}/model.keras"
+        whole, half = fresh(), fresh()
+        whole.fit(X, epochs=4, verbose=0)
+        half.fit(X, epochs=2, verbose=0)
+        half.save(path)
+        keras.utils.set_random_seed(1)
+        resumed = keras.models.load_model(path)
+        resumed.fit(X, epochs=4, initial_epoch=2, verbose=0)
+        for a, b in zip(whole.trainable_variables, resumed.trainable_variables, strict=True):
+            self.assertAllEqual(a, b)
+
+    def test_any_layers(self):
+        """Wrapped subclassed models, nested models, recurrent layers: nothing is asked of them but their shapes."""
+
+        class Wrapped(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.dense = keras.layers.Dense(4)
+
+            def call(self, x):
+                return self.dense(x)
+
+        x, z = keras.Input((6,)), keras.Input((2,))
+        series = keras.layers.LSTM(3)(keras.layers.Reshape((3, 2))(x))
+        encoder = keras.Model(x, Wrapped()(series))
+        state = keras.layers.LSTM(3, return_state=True)(keras.layers.Reshape((2, 1))(z))
+        vae = kvae.VAE(encoder, keras.Model(z, Wrapped()(state[0])))
+        vae.compile()
+        vae.fit(X, validation_data=X, verbose=0)
+        self.assertTrue(np.isfinite(kvae.evaluate.log_likelihood(vae, X, samples=3).mean))
+
+    def test_gradient_accumulation(self):
+        """Four batches of 12 with SGD equal one of 48, for noise that is the same."""
+        vae = make_vae(optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+        vae.fit(X[:48], batch_size=12, epochs=2, verbose=0)
+        self.assertEqual((int(vae.optimizer.iterations), int(vae.draws)), (4, 8))
+
+    @parameterized.parameters("mixed_float16", "mixed_bfloat16", "float64")
+    def test_policies(self, policy):
+        expected = make_vae().fit(X, epochs=2, verbose=0).history["elbo"]
+        keras.config.set_dtype_policy(policy)
+        try:
+            vae = make_vae()
+            history = vae.fit(X, validation_data=X, epochs=2, verbose=0).history
+            self.assertAllClose(vae.predict(X, verbose=0), vae.reconstruct(X), atol=1e-6)
+            path = f"{self.create_tempdir().full_path}/model.keras"
+            vae.save(path)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        if policy != "float64":  # whose first weights are others
+            self.assertAllClose(history["elbo"], expected, rtol=0.02)
+        self.assertGreater(history["elbo"][1], history["elbo"][0])
+        again = keras.models.load_model(path)
+        self.assertEqual(again.elbo(X).dtype, tf.float64 if policy == "float64" else tf.float32)
+        self.assertAllEqual(again.elbo(X), vae.elbo(X))
+
+    def test_booleans(self):
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        vae.fit(X > 0, verbose=0)
+        self.assertAllEqual(vae.elbo(X > 0), vae.elbo((X > 0).astype(np.float32)))
+
+    def test_a_schedule_that_is_no_tensor_function(self):
+        vae = make_vae(compiled=False)
+        with self.assertRaisesRegex(TypeError, "tf.minimum"):
+            vae = make_vae(objective=lambda: kvae.objectives.ELBO(beta=lambda step: min(1.0, step / 100)))
+            vae.fit(X, verbose=0)
+
+
 class OrderTest(tf.test.TestCase):
     def test_every_pass_sees_every_row_once_in_its_own_order(self):
         split = kvae.data.from_arrays(X, validation=0.0).train

@@ -447,6 +447,14 @@ class OptimalScaleTest(tf.test.TestCase):
         h, at = 1e-4, math.log(scale**2)
         self.assertAllClose((log_p(at + h) - log_p(at - h)) / (2 * h), 0.0, atol=1e-3)
 
+    def test_a_batch_without_weight_leaves_the_average(self):
+        likelihood = kvae.likelihoods.Normal(scale="optimal", project=False)
+        likelihood.build(feature_shape=(2,), event_shape=(2,))
+        p = likelihood.distribution(tf.zeros([1, 2, 2]))
+        for weight in (1.0, 0.0):
+            likelihood.calibrated(tf.fill([2, 2], 3.0), p, tf.fill([2], weight))
+            self.assertAllClose(likelihood.mean_square, 9.0)
+
     def test_weights_count(self):
         likelihood = kvae.likelihoods.Normal(scale="optimal", project=False)
         likelihood.build(feature_shape=(2,), event_shape=(2,))
