@@ -1,6 +1,7 @@
 """Files: checkpoints, fresh processes, the main job, the README, the architecture."""
 
 import ast
+import contextlib
 import importlib.util
 import json
 import os
@@ -157,10 +158,10 @@ class ReadmeTest(tf.test.TestCase):
         self.assertLen([c for c in commands if "pytest" in c], 1)
 
     def test_python_runs(self):
-        os.chdir(self.create_tempdir().full_path)
         for block in self.blocks("python"):
             names: dict = {}
-            exec(compile(block.replace("epochs=100", "epochs=2"), "README.md", "exec"), names)
+            with contextlib.chdir(self.create_tempdir().full_path):
+                exec(compile(block.replace("epochs=100", "epochs=2"), "README.md", "exec"), names)
             self.assertTrue(np.isfinite(names["estimate"].mean))
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -491,7 +492,12 @@ class ResumeTest(tf.test.TestCase):
         with open(script, "w") as file:
             file.write(textwrap.dedent(RESUME))
         command = ["timeout", "-k", "5", "200", sys.executable, script, what, path]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(pathlib.Path(kvae.__file__).parent.parent)},
+        )
         if killed:
             self.assertIn(done.returncode, (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr)
         else:
