@@ -118,11 +118,7 @@ def build(family, **shapes) -> None:
 
 
 def check_batch(x, event_shape) -> None:
-    """Raise a ValueError unless x is a batch of examples."""
-    if (
-        x.dtype.kind not in "buif"
-        if hasattr(x.dtype, "kind")
-        else not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool)
-    ):
-        raise ValueError(f"x must hold real numbers, but its dtype is {x.dtype}.")
+    """Raise a ValueError unless the tensor x is a batch of examples."""
+    if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
+        raise ValueError(f"x must hold real numbers, but its dtype is {x.dtype.name}.")
     check_shape(tuple(x.shape), event_shape)

@@ -220,7 +220,7 @@ class VAE(LatentVariableModel):
         return tf.concat(parts, axis=0)
 
     def _examples(self, x) -> tf.Tensor:
-        x = x.x if isinstance(x, Split) else tf.convert_to_tensor(x)
+        x = tf.convert_to_tensor(x.x if isinstance(x, Split) else x)
         resolve.check_batch(x, self.event_shape)
         return tf.cast(x, self.likelihood.compute_dtype)
 
