@@ -225,7 +225,7 @@ def _batches(vae, data) -> Iterator[np.ndarray]:
     split = feed.split_of(data)
     if split is not None:
         _refuse_weights(split.sample_weight)
-        feed.check_split(split, vae.event_shape, vae.likelihood.support, type(vae.likelihood).__name__)
+        feed.check_split(split, vae.likelihood)
         yield from split.chunks(_BATCH)
         return
     if not isinstance(data, tf.data.Dataset):
@@ -236,7 +236,7 @@ def _batches(vae, data) -> Iterator[np.ndarray]:
         x, weight = feed.unpack(element)
         _refuse_weights(weight)
         batch = Split(x.numpy())
-        feed.check_split(batch, vae.event_shape, vae.likelihood.support, type(vae.likelihood).__name__)
+        feed.check_split(batch, vae.likelihood)
         yield batch.x
 
 

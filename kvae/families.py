@@ -130,16 +130,14 @@ class Likelihood(Family):
     Class attributes:
         support: the `Support` of x.
         measure: "mass" or "density", what a log-probability is the logarithm of.
-        channels: parameters per element of the event.
     """
 
     support: Support
     measure: str
-    channels = 1
     event_shape: tuple[int, ...]
 
     def build(self, feature_shape, event_shape):
-        """Make the projection from features to one parameter (or `channels`) per element of the event.
+        """Make the projection from features to one parameter per element of the event.
 
         Flat features are projected to the whole event; a feature map with the event's height and width is
         projected channel by channel, the same way at every place.
@@ -154,7 +152,7 @@ class Likelihood(Family):
                 "decoder put out flat features or a feature map of the event's height and width, for example by "
                 "cropping it with keras.layers.Cropping2D."
             )
-        units = self.channels * math.prod(event_shape[len(place) :])
+        units = math.prod(event_shape[len(place) :])
         if not self.project and feature_shape[-1] != units:
             raise self._wrong_size("decoder", feature_shape, (*place, units))
         self._add_projection(units)

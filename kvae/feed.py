@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kvae.families import Likelihood
 from kvae.splits import Split, numbers
-from kvae.support import Support, complaint
+from kvae.support import complaint
 
 CHECKED_BATCHES = 8
 KEYS = ("x", "sample_weight")
@@ -49,10 +50,8 @@ def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=
     if not is_array(x):
         return None
     if isinstance(x, Split):
-        return Split(
-            x.array, x.y, x.sample_weight if sample_weight is None else sample_weight, x.scale, x.dynamic,
-            batch_size or x.batch_size, x.seed,
-        )  # fmt: skip
+        weight = x.sample_weight if sample_weight is None else sample_weight
+        return x.replace(sample_weight=weight, batch_size=batch_size or x.batch_size)
     x = np.asarray(x)
     if x.ndim == 0:
         raise ValueError(f"x must be an array of shape [N, *event_shape], got the scalar {x}.")
@@ -61,20 +60,17 @@ def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=
     return Split(numbers(x), None, sample_weight, batch_size=batch_size or default_batch_size)
 
 
-def divided(split: Split, part: float) -> tuple[Split, Split]:
-    """The split without its last `part`, and that part (as Keras' `validation_split` does)."""
-    keep = math.floor(len(split) * (1.0 - part))
-    if not 0.0 < part < 1.0 or keep in (0, len(split)):
-        raise ValueError(f"validation_split={part} of {len(split)} examples leaves one part empty.")
+def divided(split: Split, share: float) -> tuple[Split, Split]:
+    """The split without its last `share`, and that share (as Keras' `validation_split` does)."""
+    keep = math.floor(len(split) * (1.0 - share))
+    if not 0.0 < share < 1.0 or keep in (0, len(split)):
+        raise ValueError(f"validation_split={share} of {len(split)} examples leaves one part empty.")
     weight = split.sample_weight
-    halves = [
-        Split(
-            split.array[rows], None, None if weight is None else weight[rows], split.scale, split.dynamic,
-            split.batch_size, split.seed,
-        )
-        for rows in (slice(0, keep), slice(keep, None))
-    ]  # fmt: skip
-    return halves[0], halves[1]
+
+    def part(rows):
+        return split.replace(array=split.array[rows], y=None, sample_weight=None if weight is None else weight[rows])
+
+    return part(slice(0, keep)), part(slice(keep, None))
 
 
 def check_shape(shape, event_shape, what="x") -> None:
@@ -94,13 +90,13 @@ def check_shape(shape, event_shape, what="x") -> None:
     )
 
 
-def check_split(split: Split, event_shape, support: Support, likelihood: str) -> None:
-    """Raise a ValueError unless every example of the split has the shape and lies in the support."""
-    check_shape((len(split), *split.event_shape), event_shape)
+def check_split(split: Split, likelihood: Likelihood) -> None:
+    """Raise a ValueError unless every example of the split is one that the likelihood explains."""
+    check_shape((len(split), *split.event_shape), likelihood.event_shape)
     first = 0
     for chunk in split.chunks():
-        if not support.contains(chunk):
-            raise ValueError(complaint(chunk, support, likelihood, first))
+        if not likelihood.support.contains(chunk):
+            raise ValueError(complaint(chunk, likelihood.support, type(likelihood).__name__, first))
         first += len(chunk)
 
 
@@ -112,7 +108,8 @@ class CheckedDataset:
         error: the ValueError that the check raised, or None. TensorFlow wraps it in an error of its own.
     """
 
-    def __init__(self, dataset: tf.data.Dataset, event_shape, support: Support, likelihood: str):
+    def __init__(self, dataset: tf.data.Dataset, likelihood: Likelihood):
+        event_shape, support = likelihood.event_shape, likelihood.support
         self.error: ValueError | None = None
         x, _ = unpack(dataset.element_spec)
         if not isinstance(x, tf.TensorSpec):
@@ -128,7 +125,7 @@ class CheckedDataset:
             try:
                 check_shape(batch.shape, event_shape, "The dataset's x")
                 if not support.contains(batch):
-                    raise ValueError(complaint(batch, support, likelihood))
+                    raise ValueError(complaint(batch, support, type(likelihood).__name__))
             except ValueError as error:
                 self.error = error
                 raise

@@ -141,8 +141,7 @@ class Loop:
         """Continue the pass at hand, or begin a new one where it was over other data or in other batches."""
         if self.model.pass_length != self.batches:
             if self.model.position > 0:
-                self.model.passes.assign_add(1)
-                self.model.position.assign(0)
+                self._next_pass()
             self.model.pass_length.assign(self.batches)
 
     def _train(self, steps: int) -> None:
@@ -157,8 +156,11 @@ class Loop:
     def end_pass(self) -> None:
         """Begin the next pass, where the one at hand is complete."""
         if self.model.position >= self.batches:
-            self.model.passes.assign_add(1)
-            self.model.position.assign(0)
+            self._next_pass()
+
+    def _next_pass(self) -> None:
+        self.model.passes.assign_add(1)
+        self.model.position.assign(0)
 
     def _run(self, passes: int, first: int, count: int) -> None:
         size = self.split.batch_size

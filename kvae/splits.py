@@ -68,6 +68,11 @@ class Split:
         self.scale, self.dynamic = float(scale), bool(dynamic)
         self.batch_size, self.seed = int(batch_size), int(seed)
 
+    def replace(self, **changes) -> "Split":
+        """This split with other constructor arguments."""
+        names = ("array", "y", "sample_weight", "scale", "dynamic", "batch_size", "seed")
+        return Split(**{name: getattr(self, name) for name in names} | changes)
+
     def __len__(self):
         return len(self.array)
 

@@ -138,6 +138,9 @@ class Trainer(keras.Model):
         arguments |= {"initial_epoch": initial_epoch, "validation_freq": validation_freq}
         self.faults.reset_state()
         with contextlib.ExitStack() as stack:
+            if validation_data is not None:
+                size = validation_batch_size or batch_size
+                arguments |= self._validation_arguments(stack, validation_data, size, validation_steps)
             if split is None:
                 pipeline = stack.enter_context(self._checked(x))
                 arguments |= {"x": pipeline, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
@@ -150,9 +153,6 @@ class Trainer(keras.Model):
                 stack.enter_context(self._instead_of("train_function", loop))
                 arguments |= {"x": ticks(), "steps_per_epoch": loop.steps, "shuffle": False}
                 arguments |= {"callbacks": [end_pass, *callbacks]}
-            if validation_data is not None:
-                size = validation_batch_size or batch_size
-                arguments |= self._validation_arguments(stack, validation_data, size, validation_steps)
             return super().fit(**arguments)
 
     def _validation_arguments(self, stack, data, batch_size, steps) -> dict:
@@ -163,8 +163,7 @@ class Trainer(keras.Model):
         self._validation = loop = self._test_loop(split, steps)
         stack.callback(setattr, self, "_validation", None)
         calls = -(-loop.steps // loop.per_call)
-        own = self._compile_arguments["steps_per_execution"]
-        return {"validation_data": ticks(), "validation_steps": calls * (1 if own == "auto" else own)}
+        return {"validation_data": ticks(), "validation_steps": calls * self.steps_per_execution}
 
     def evaluate(
         self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
@@ -205,8 +204,7 @@ class Trainer(keras.Model):
     def _check(self, split):
         if self._distribute_strategy is not None:
             raise ValueError("Under a tf.distribute strategy give a tf.data.Dataset, for example split.dataset().")
-        likelihood = type(self.likelihood).__name__
-        feed.check_split(split, self.event_shape, self.likelihood.support, likelihood)
+        feed.check_split(split, self.likelihood)
 
     def _train_loop(self, split, steps, callbacks, shuffle) -> Loop:
         self._check(split)
@@ -232,8 +230,7 @@ class Trainer(keras.Model):
         if not isinstance(data, tf.data.Dataset):
             yield data
             return
-        likelihood = type(self.likelihood).__name__
-        checked = feed.CheckedDataset(data, self.event_shape, self.likelihood.support, likelihood)
+        checked = feed.CheckedDataset(data, self.likelihood)
         try:
             yield checked.dataset
         except tf.errors.OpError:
