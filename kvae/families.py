@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from kvae.distributions import Independent
 from kvae.support import Support
 
 UNIT_SOFTPLUS = math.log(math.expm1(1.0))  # softplus of this is 1
@@ -161,16 +162,21 @@ class Likelihood(Family):
 
     def _event(self, features):
         """The parameters of p, shaped `[..., *event_shape]`, for decoder features `[..., *feature_shape]`."""
-        parameters = self._parameters(features)
-        lead = tf.shape(features)[: len(features.shape) - self._feature_rank]
-        return tf.reshape(parameters, tf.concat([lead, self.event_shape], axis=0))
+        features = tf.convert_to_tensor(features)
+        shape = tf.shape(features)
+        lead = features.shape.rank - self._feature_rank
+        if lead != 1:  # a Dense layer is faster on one batch axis
+            features = tf.reshape(features, tf.concat([[-1], shape[lead:]], axis=0))
+        parameters = self._parameters(tf.ensure_shape(features, [None, *self._build_shapes_dict["feature_shape"]]))
+        return tf.reshape(parameters, tf.concat([shape[:lead], self.event_shape], axis=0))
 
     @property
     def _feature_rank(self) -> int:
         return len(self._build_shapes_dict["feature_shape"])
 
     def _independent(self, elementwise) -> tfd.Distribution:
-        return tfd.Independent(elementwise, reinterpreted_batch_ndims=len(self.event_shape))
+        together = Independent if hasattr(elementwise, "event_log_prob") else tfd.Independent
+        return together(elementwise, reinterpreted_batch_ndims=len(self.event_shape))
 
     def distribution(self, features) -> tfd.Distribution:
         """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from kvae import support
+from kvae import distributions, support
 from kvae.families import Likelihood, positive
 
 
@@ -27,7 +27,7 @@ class Bernoulli(Likelihood):
 
     def distribution(self, features) -> tfd.Distribution:
         """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
-        return self._independent(tfd.Bernoulli(logits=self._event(features), dtype=self.compute_dtype))
+        return self._independent(distributions.Bernoulli(logits=self._event(features), dtype=self.compute_dtype))
 
     def draw(self, p, uniform):
         """1 where a uniform number is below the probability."""
@@ -76,7 +76,7 @@ class ContinuousBernoulli(Likelihood):
         if self.clip is not None:
             end = math.log1p(-self.clip) - math.log(self.clip)
             logits = tf.clip_by_value(logits, -end, end)
-        return self._independent(tfd.ContinuousBernoulli(logits=logits, dtype=self.compute_dtype))
+        return self._independent(distributions.ContinuousBernoulli(logits=logits, dtype=self.compute_dtype))
 
     def draw(self, p, uniform):
         """The quantile function at uniform numbers."""
