@@ -62,7 +62,8 @@ class LatentVariableModel(Trainer):
         x, weight = feed.unpack(data)
         with tf.control_dependencies([x]):  # a pipeline that fails leaves the counter alone
             self.draws.assign_add(1)
-        self.step(x, weight, training=True, checked=False)
+        with noise.under_xla(bool(self.jit_compile) and not tf.executing_eagerly()):
+            self.step(x, weight, training=True, checked=False)
         return self.trackers.logs()
 
     def test_step(self, data):

@@ -6,11 +6,14 @@ number as the lower half. So row r of a draw depends on (seed, stream, r) and no
 with it: batches and chunks of any size see the same noise.
 
 TensorFlow's own `stateless_normal` gives other values under XLA than without it, even for the Philox
-algorithm; only its integers agree. The normals here are the Box-Muller transform of those integers.
+algorithm; only its integers agree. The normals here are the Box-Muller transform of those integers, with sine
+and cosine by their series, which every compiler turns into multiplications and additions.
 
 Reference: Salmon, Moraes, Dror, Shaw (2011), Parallel random numbers: as easy as 1, 2, 3.
 """
 
+import contextlib
+import contextvars
 import math
 
 import tensorflow as tf
@@ -25,6 +28,22 @@ IMPORTANCE = -4  # `evaluate.log_likelihood`
 BINARIZATION = -5  # a fixed binarisation of data
 
 
+_UNDER_XLA = contextvars.ContextVar("under_xla", default=False)
+
+
+@contextlib.contextmanager
+def under_xla(compiled: bool = True):
+    """What is traced in here is compiled by XLA: the same integers are then computed in operations that it fuses.
+
+    XLA's own form of them is several times as slow on a CPU; without XLA, TensorFlow's is the fast one.
+    """
+    token = _UNDER_XLA.set(compiled)
+    try:
+        yield
+    finally:
+        _UNDER_XLA.reset(token)
+
+
 def normal(seed, stream, first, rows, size, dtype="float32"):
     """Standard normal numbers, one row an example.
 
@@ -37,23 +56,79 @@ def normal(seed, stream, first, rows, size, dtype="float32"):
     Returns:
         `[rows, size]`; row i is a function of (seed, stream, first + i, size).
     """
-    u = uniform(seed, stream, first, rows, 2 * math.ceil(size / 2), dtype)
-    radius, angle = tf.split(u, 2, axis=-1)
-    radius = tf.sqrt(-2.0 * tf.math.log(radius))
-    angle = 2.0 * math.pi * angle
-    return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=-1)[:, :size]
+    lanes = _lanes(seed, stream, first, rows, size, dtype)
+    half = len(lanes) // 2
+    radius = [tf.sqrt(-2.0 * tf.math.log(u)) for u in lanes[:half]]
+    turns = [_sine_and_cosine(u) for u in lanes[half:]]
+    pairs = [r * part for parts in zip(*turns, strict=True) for r, part in zip(radius, parts, strict=True)]
+    return tf.concat(pairs, axis=-1)[:, :size]
 
 
 def uniform(seed, stream, first, rows, size, dtype="float32"):
     """Numbers uniform on the open interval (0, 1), as `normal`: 23 random bits each (52 for float64)."""
+    return tf.concat(_lanes(seed, stream, first, rows, size, dtype), axis=-1)[:, :size]
+
+
+def _lanes(seed, stream, first, rows, size, dtype):
+    """Uniform numbers in (0, 1), `[rows, blocks]` for each lane of a block: 4 of float32, 2 of float64."""
     integer, bits = (tf.int64, 52) if tf.as_dtype(dtype) == tf.float64 else (tf.int32, 23)
-    blocks = math.ceil(size * integer.size / 16)  # a Philox block is 16 bytes
-    width = 16 * blocks // integer.size
-    first = tf.cast(first, tf.int64)
-    key = tf.bitcast(tf.reshape(tf.cast(seed, tf.int64), [1]), tf.uint64)
-    counter = tf.bitcast(tf.stack([first * blocks, tf.cast(stream, tf.int64)]), tf.uint64)
+    lanes = 16 // integer.size  # a Philox block is 16 bytes
+    blocks = math.ceil(size / lanes)
+    first = tf.cast(first, tf.int64) * blocks
+    draw = _unrolled if _UNDER_XLA.get() and integer == tf.int32 else _operation
+    integers = draw(tf.cast(seed, tf.int64), tf.cast(stream, tf.int64), first, rows * blocks, integer)
+    mask = tf.constant(2**bits - 1, integer)
+    uniform = [(tf.cast(tf.bitwise.bitwise_and(i, mask), dtype) + 0.5) * 2.0**-bits for i in integers]
+    return [tf.reshape(u, tf.stack([rows, blocks])) for u in uniform]
+
+
+def _operation(seed, stream, first, blocks, integer):
+    """The lanes of Philox blocks `first`, `first + 1`, ..., by TensorFlow's operation."""
     integers = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=tf.stack([rows, width]), key=key, counter=counter, alg=PHILOX, dtype=integer
+        shape=tf.stack([blocks, 16 // integer.size]),
+        key=tf.bitcast(tf.reshape(seed, [1]), tf.uint64),
+        counter=tf.bitcast(tf.stack([first, stream]), tf.uint64),
+        alg=PHILOX,
+        dtype=integer,
     )
-    integers = tf.bitwise.bitwise_and(integers, tf.constant(2**bits - 1, integer))[:, :size]
-    return (tf.cast(integers, dtype) + 0.5) * 2.0**-bits
+    return tf.unstack(tf.transpose(integers))
+
+
+def _unrolled(seed, stream, first, blocks, integer):
+    """The same as `_operation` for int32, its ten rounds written out."""
+    numbers = tf.bitcast(first + tf.range(tf.cast(blocks, tf.int64)), tf.uint64)
+    a, b = _low(numbers), _high(numbers)
+    c, d = (tf.fill(tf.shape(a), half(tf.bitcast(stream, tf.uint64))) for half in (_low, _high))
+    key = [half(tf.bitcast(seed, tf.uint64)) for half in (_low, _high)]
+    xor = tf.bitwise.bitwise_xor
+    for _ in range(10):
+        left, right = (tf.cast(x, tf.uint64) * tf.constant(m, tf.uint64) for x, m in ((a, 0xD2511F53), (c, 0xCD9E8D57)))
+        a, b = xor(xor(_high(right), b), key[0]), _low(right)
+        c, d = xor(xor(_high(left), d), key[1]), _low(left)
+        key = [k + tf.constant(weyl, tf.uint32) for k, weyl in zip(key, (0x9E3779B9, 0xBB67AE85), strict=True)]
+    return [tf.bitcast(lane, integer) for lane in (a, b, c, d)]
+
+
+def _low(x):
+    return tf.cast(x, tf.uint32)
+
+
+def _high(x):
+    return tf.cast(tf.bitwise.right_shift(x, tf.constant(32, tf.uint64)), tf.uint32)
+
+
+def _sine_and_cosine(u):
+    """sin and cos of 2 pi (u - 1/2), u in (0, 1): folded without error to a quarter turn, then the series of sin."""
+    turn = tf.abs(u - 0.5)
+    return _sine(tf.sign(u - 0.5) * (0.25 - tf.abs(turn - 0.25))), _sine(0.25 - turn)
+
+
+def _sine(turns):
+    """sin(2 pi t) for |t| <= 1/4, to the precision of t."""
+    terms = 12 if turns.dtype == tf.float64 else 7
+    series = [(-1.0) ** k * (2.0 * math.pi) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(terms)]
+    square = turns * turns
+    value = series[-1] * square
+    for c in series[-2:0:-1]:
+        value = (value + c) * square
+    return turns * (value + series[0])

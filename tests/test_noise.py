@@ -39,6 +39,23 @@ class NoiseTest(tf.test.TestCase, parameterized.TestCase):
             function = tf.function(lambda first: draw(5, 1, first, 50, 7), jit_compile=jit)
             self.assertAllClose(function(tf.constant(3)), eager, rtol=0, atol=2e-6 if jit else 0)
 
+    @parameterized.parameters(0, 5, -5, 2**40 + 3)
+    def test_the_form_for_xla_is_the_same_generator(self, seed):
+        for first, stream in ((0, 1), (2**33, -4), (7, 2**35)):
+            expected = noise.uniform(seed, stream, first, 30, 9).numpy()
+            with noise.under_xla():
+                self.assertAllEqual(noise.uniform(seed, stream, first, 30, 9), expected)
+                jitted = tf.function(lambda: noise.uniform(seed, stream, first, 30, 9), jit_compile=True)  # noqa: B023
+                self.assertAllEqual(jitted(), expected)
+
+    @parameterized.parameters("float32", "float64")
+    def test_box_muller(self, dtype):
+        u = np.split(noise.uniform(5, 1, 0, 4096, 4, dtype).numpy().astype(np.float64), 2, axis=1)
+        radius, angle = np.sqrt(-2 * np.log(u[0])), 2 * np.pi * (u[1] - 0.5)
+        expected = np.concatenate([radius * np.sin(angle), radius * np.cos(angle)], axis=1)
+        z = noise.normal(5, 1, 0, 4096, 4, dtype)
+        self.assertAllClose(z, expected, rtol=0, atol=20 * np.finfo(dtype).eps)
+
     def test_uniform_is_open(self):
         u = noise.uniform(0, 1, 0, 1000, 1000).numpy()
         self.assertGreater(u.min(), 0.0)
