@@ -6,6 +6,7 @@ progress bar, the history and the callbacks stay Keras' own.
 """
 
 import math
+import time
 from collections.abc import Callable
 
 import keras
@@ -15,8 +16,9 @@ import tensorflow as tf
 from kvae import noise
 from kvae.splits import Preparation, Split
 
-_SECONDS_PER_CALL = 0.2
-_FLOPS_PER_SECOND = 3e10  # of one CPU core or two; only the granularity of the progress bar hangs on it
+_SECONDS_PER_CALL = 0.3  # what a call aims at, once the time of a step is known
+_FIRST_SECONDS = 0.05  # and before that, by this estimate of a step's time:
+_FLOPS_PER_SECOND = 1e11
 _SECONDS_PER_STEP = 1e-4
 _CONVOLUTIONS = ("Conv", "RNN", "LSTM", "GRU")
 
@@ -50,11 +52,11 @@ def prefers_xla(*networks) -> bool:
 
 
 def steps_per_call(model, batch_size: int, steps: int) -> int:
-    """How many steps take about a fifth of a second, from a count of multiply-adds; at most `steps`."""
+    """How many steps take about a twentieth of a second, from a count of multiply-adds; at most `steps`."""
     adds = model.objective.samples * _multiply_adds(model.decoder, model.likelihood)
     adds += _multiply_adds(model.encoder, model.posterior)
     seconds = _SECONDS_PER_STEP + 6.0 * adds * batch_size / _FLOPS_PER_SECOND
-    return max(1, min(steps, round(_SECONDS_PER_CALL / seconds)))
+    return max(1, min(steps, round(_FIRST_SECONDS / seconds)))
 
 
 def _multiply_adds(network, family) -> int:
@@ -69,9 +71,38 @@ def _multiply_adds(network, family) -> int:
 
 
 def _places(layer) -> list[int]:
-    """The places at which a layer's kernel acts: its output's shape without batch and channels, where known."""
-    shape = getattr(getattr(layer, "_inbound_nodes", None) and layer.output, "shape", ())
+    """The places at which a layer's kernel acts: the shape of its output without batch and channels, where known.
+
+    For a transposed convolution, which is the gradient of one, that of its input.
+    """
+    side = "input" if "Transpose" in type(layer).__name__ else "output"
+    shape = getattr(getattr(layer, "_inbound_nodes", None) and getattr(layer, side), "shape", ())
     return [size for size in shape[1:-1] if size is not None]
+
+
+class _Pace:
+    """What a step takes, everything between two calls included: the fastest seen."""
+
+    def __init__(self):
+        self._best = math.inf
+        self._begun: tuple[float, int] | None = None
+        self._warm = False  # the first call compiles
+
+    def restart(self) -> None:
+        """Forget the call at hand: what comes after it is not only steps."""
+        self._begun = None
+
+    def start(self, steps: int) -> None:
+        """A call of so many steps begins now."""
+        now = time.perf_counter()
+        if self._begun is not None and self._warm:
+            self._best = min(self._best, (now - self._begun[0]) / self._begun[1])
+        self._warm = self._warm or self._begun is not None
+        self._begun = now, steps
+
+    def steps(self, seconds: float) -> int:
+        """How many steps take so long; 0 before that is known."""
+        return 0 if self._best == math.inf else int(seconds / self._best)
 
 
 class EndPass(keras.callbacks.Callback):
@@ -98,11 +129,14 @@ class EndPass(keras.callbacks.Callback):
 
 
 class Loop:
-    """A `train_function` or `test_function` that runs `per_call` steps on a split at every call.
+    """A `train_function` or `test_function` that runs many steps on a split at a call.
 
     In training, the order of a pass is a function of (seed, passes), and `model.passes` and `model.position`
     say where training stands; after a restart in the middle of a pass the first epoch does what is left of it.
     A call never crosses a pass. In evaluation the rows come in their stored order.
+
+    Keras fixes how many steps a call counts for before the first one. A `hurried` loop learns what a step takes
+    and runs further than asked, for about a third of a second; the calls that follow find their steps done.
 
     Args:
         model: the model whose `step` runs.
@@ -112,30 +146,49 @@ class Loop:
         shuffle: False to train in the stored order.
 
     Attributes:
-        per_call: steps per call, 1 until it is set.
+        per_call: steps that Keras counts for a call, 1 until it is set.
+        hurried: whether a call may run further.
     """
 
     def __init__(self, model, split: Split, steps: int | None, training: bool, shuffle: bool = True):
         self.model, self.split, self.training, self.shuffle = model, split, training, shuffle
         self.batches = math.ceil(len(split) / split.batch_size)
         self.steps, self.whole_passes = steps or self.batches, steps is None
-        self.per_call = 1
-        self.cursor = 0  # steps of this Keras epoch that are behind us
-        self.array = tf.constant(split.array)
+        self.per_call, self.hurried = 1, False
+        self.asked = 0  # steps of this Keras epoch that Keras has asked for
+        self.done = 0  # and those that are behind us
+        self.pace = model.programs.get(("pace", training, split.batch_size), _Pace)
+        support = model.likelihood.support
+        small = split.as_stored and support.integer and support.low >= 0 and support.high <= 255
+        self.array = tf.constant(split.array.astype(np.uint8) if small else split.array)
         weight = split.sample_weight
         self.weight = tf.zeros([0]) if weight is None else tf.constant(weight)
         self.rows: tuple[int, tf.Tensor, tf.Tensor] | None = None  # pass, whole batches, ragged batch
+        self.logs: dict = {}
 
     def __call__(self, iterator) -> dict:
-        """Run the next steps and return the logs. The iterator is not used."""
+        """Run the next steps, if they have not been, and return the logs. The iterator is not used."""
         del iterator
-        target = min(self.steps, self.cursor + self.per_call)
-        if self.training:
-            self._train(target - (int(self.model.position) if self.whole_passes else self.cursor))
-        else:
-            self._run(0, self.cursor, target - self.cursor)
-        self.cursor = target % self.steps
-        return self.model.get_metrics_result()
+        if self.asked == 0:
+            self.pace.restart()
+        self.asked = min(self.steps, self.asked + self.per_call)
+        if self.asked > self.done:
+            ahead = self.done + self.pace.steps(_SECONDS_PER_CALL) if self.hurried else 0
+            target = min(self.steps, max(self.asked, ahead))
+            self.pace.start(target - self.done)
+            if self.training:
+                self._train(target - (int(self.model.position) if self.whole_passes else self.done))
+            else:
+                self._run(0, self.done, target - self.done)
+            self.done = target
+            self.logs = self.model.get_metrics_result()
+        if self.asked == self.steps:
+            self.rewind()
+        return self.logs
+
+    def rewind(self) -> None:
+        """Begin a Keras epoch."""
+        self.asked = self.done = 0
 
     def begin(self) -> None:
         """Continue the pass at hand, or begin a new one where it was over other data or in other batches."""
@@ -185,7 +238,7 @@ class Loop:
         return self.model.programs.get(key, lambda: self._compiled(jit, size))
 
     def _compiled(self, jit: bool, size: int | None):
-        program = _program(self.model, self.split.preparation, self.training, len(self.weight) > 0)
+        program = _program(self.model, self.split.preparation, self.training, len(self.weight) > 0, jit)
         if self.model.run_eagerly:
             return program
         number = tf.TensorSpec([], tf.int32)
@@ -195,7 +248,7 @@ class Loop:
         return tf.function(program, input_signature=signature, jit_compile=jit)
 
 
-def _program(model, preparation: Preparation, training: bool, weighted: bool):
+def _program(model, preparation: Preparation, training: bool, weighted: bool, jit: bool):
     def program(array, weight, rows, first, count):
         def body(i):
             batch = rows[i]
@@ -207,6 +260,7 @@ def _program(model, preparation: Preparation, training: bool, weighted: bool):
             model.step(x, tf.gather(weight, batch) if weighted else None, training)
             return (i + 1,)
 
-        tf.while_loop(lambda i: i < first + count, body, [first], parallel_iterations=1)
+        with noise.under_xla(jit):
+            tf.while_loop(lambda i: i < first + count, body, [first], parallel_iterations=1)
 
     return program

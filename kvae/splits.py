@@ -96,7 +96,13 @@ class Split:
     def chunks(self, rows: int = _CHUNK):
         """The examples of `x`, some rows at a time."""
         for first in range(0, len(self), rows):
-            yield self.preparation(self.array[first : first + rows], first, noise.BINARIZATION).numpy()
+            stored = self.array[first : first + rows]
+            yield stored if self.as_stored else self.preparation(stored, first, noise.BINARIZATION).numpy()
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether the array already holds the examples as the model sees them."""
+        return self.scale == 1.0 and not self.dynamic and self.array.dtype == np.float32
 
     @property
     def preparation(self) -> "Preparation":
