@@ -8,10 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import feed
+from kvae.loop import multiply_adds, prefers_xla
 from kvae.splits import Split
 
 _BATCH = 512
 _FLOATS_PER_CHUNK = 8_000_000  # of the decoder's widest layer
+_WORTH_COMPILING = 5e10  # multiply-adds of a batch: half a second
 
 
 class Estimate(NamedTuple):
@@ -143,25 +145,36 @@ def _scan(vae, data, samples, seed, chunk) -> _Scan:
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}.")
     chunk = chunk or max(1, _FLOATS_PER_CHUNK // vae.widest)
+    together = _evenly(_BATCH, max(1, chunk // samples))  # examples; one, in several chunks, if samples > chunk
+    chunk = _evenly(samples, chunk)
+    work = samples * multiply_adds(vae.decoder, vae.likelihood)  # for each example
     parts: list[tuple] = []
     number = 0  # of the example
     for x in _batches(vae, data):
         features = vae.encode_features(x)  # once a batch, however many draws
         q = vae.posterior.distribution(features)
         kl = vae.closed_form_kl(q)
-        together = max(1, chunk // samples)  # examples at a time; one, in several chunks, if samples > chunk
+        jit = work * len(x) > _WORTH_COMPILING and prefers_xla(vae.decoder)
         for i in range(0, len(x), together):
-            rows = slice(i, i + together)
+            rows = np.arange(i, min(i + together, len(x)))
+            padded = np.resize(rows, together) if jit else rows  # one shape, one compilation
             sums = _Sums()
             for draw in range(0, samples, chunk):
                 first = (number + i) * samples + draw
                 count = min(chunk, samples - draw)
-                sums.add(*(t.numpy() for t in vae.draw_terms(x[rows], features[rows], seed, first, count)))
-            parts.append((*sums.result(None if kl is None else kl.numpy()[rows]), q.mean()[rows].numpy()))
+                terms = vae.draw_terms(x[padded], tf.gather(features, padded), seed, first, count, jit)
+                sums.add(*(t.numpy()[:, : len(rows)] for t in terms))
+            closed = None if kl is None else kl.numpy()[rows]
+            parts.append((*sums.result(closed), q.mean().numpy()[rows]))
         number += len(x)
     if not parts:
         raise ValueError("The data are empty.")
     return _Scan(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _evenly(total: int, most: int) -> int:
+    """The size of the parts, at most `most`, when `total` is divided into as few and as even ones as can be."""
+    return math.ceil(total / math.ceil(total / most))
 
 
 class _Sums:

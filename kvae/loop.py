@@ -24,16 +24,20 @@ _CONVOLUTIONS = ("Conv", "RNN", "LSTM", "GRU")
 
 
 class Programs:
-    """Compiled functions by key, made once each; out of sight of Keras' and TensorFlow's tracking."""
+    """Compiled functions by key, made once each; out of sight of Keras' and TensorFlow's tracking.
+
+    Attributes:
+        made: what has been made, by key.
+    """
 
     def __init__(self):
-        self._made: dict = {}
+        self.made: dict = {}
 
     def get(self, key, make: Callable) -> Callable:
         """The function of this key, made by `make()` the first time."""
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
 
 
 def ticks() -> tf.data.Dataset:
@@ -53,13 +57,14 @@ def prefers_xla(*networks) -> bool:
 
 def steps_per_call(model, batch_size: int, steps: int) -> int:
     """How many steps take about a twentieth of a second, from a count of multiply-adds; at most `steps`."""
-    adds = model.objective.samples * _multiply_adds(model.decoder, model.likelihood)
-    adds += _multiply_adds(model.encoder, model.posterior)
+    adds = model.objective.samples * multiply_adds(model.decoder, model.likelihood)
+    adds += multiply_adds(model.encoder, model.posterior)
     seconds = _SECONDS_PER_STEP + 6.0 * adds * batch_size / _FLOPS_PER_SECOND
     return max(1, min(steps, round(_FIRST_SECONDS / seconds)))
 
 
-def _multiply_adds(network, family) -> int:
+def multiply_adds(network, family) -> int:
+    """Of one example in a network and the family's projection behind it."""
     total = 0
     for layer in network._flatten_layers(include_self=False):
         kernel = getattr(layer, "kernel", None)

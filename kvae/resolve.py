@@ -117,8 +117,8 @@ def build(family, **shapes) -> None:
         raise ValueError(f"This {type(family).__name__} was built for a model with {before} and does not fit {shapes}.")
 
 
-def check_batch(x, event_shape) -> None:
-    """Raise a ValueError unless the tensor x is a batch of examples."""
-    if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
-        raise ValueError(f"x must hold real numbers, but its dtype is {x.dtype.name}.")
-    check_shape(tuple(x.shape), event_shape)
+def check_batch(dtype, shape, event_shape) -> None:
+    """Raise a ValueError unless an x of this TensorFlow dtype and this shape is a batch of examples."""
+    if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+        raise ValueError(f"x must hold real numbers, but its dtype is {dtype.name}.")
+    check_shape(tuple(shape), event_shape)

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -102,19 +103,24 @@ class VAE(LatentVariableModel):
     def _elbo_terms(self, x, seed, first, samples):
         return self._terms(x, self._noise(seed, noise.DRAWS, first, tf.shape(x)[0], samples))
 
-    def _draw_terms(self, x, features, seed, first, count):
+    def _draw_terms(self, x, features, eps):
         q, prior = self.posterior.distribution(features), self.prior.distribution(self.encode)
-        eps = noise.normal(
-            seed,
-            noise.IMPORTANCE,
-            first,
-            tf.shape(x)[0] * count,
-            self.latent_dim,
-            self.posterior.compute_dtype,
-        )
-        z = q.bijector.forward(tf.transpose(tf.reshape(eps, [-1, count, self.latent_dim]), [1, 0, 2]))
+        z = q.bijector.forward(tf.transpose(eps, [1, 0, 2]))
         p = self.likelihood.distribution(self._decode_features(z))
         return p.log_prob(x), prior.log_prob(z) - q.log_prob(z)
+
+    def _decode_mean(self, z):
+        return self.likelihood.distribution(self._decode_features(z)).mean()
+
+    def _prior_draws(self, seed, n):
+        eps = noise.normal(seed, noise.DRAWS, 0, n, self.latent_dim, self.prior.compute_dtype)
+        return self.prior.distribution(self.encode).bijector.forward(eps)
+
+    def _importance_noise(self, seed, first, examples, count):
+        eps = noise.normal(
+            seed, noise.IMPORTANCE, first, examples * count, self.latent_dim, self.posterior.compute_dtype
+        )
+        return tf.reshape(eps, [examples, count, self.latent_dim])
 
     def call(self, x, training=False):
         """The mean of p(x | E q(z|x)), `[B, *event_shape]`."""
@@ -139,21 +145,30 @@ class VAE(LatentVariableModel):
         """KL(q || prior) in nats, or None where it has no closed form."""
         return families.kl(q, self.prior.distribution(self.encode))
 
-    def draw_terms(self, x, features, seed: int, first: int, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def draw_terms(
+        self, x, features, seed: int, first: int, count: int, jit: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """log p(x|z) and log p(z) - log q(z|x), both `[count, B]`, at draws number `first`, `first + 1`, ...
 
-        Example i has the draws first + i * count and on, so that one example's draws can be taken in parts.
+        Example i has the draws first + i * count and on, so that one example's draws can be taken in parts. With
+        `jit` XLA compiles it, once for every B and count (float32 only).
         """
-        return self._function(self._draw_terms)(
-            tf.cast(x, self.likelihood.compute_dtype), features, *_int64(seed, first), tf.constant(count)
-        )
+        x = tf.cast(x, self.likelihood.compute_dtype)
+        if not jit or x.dtype != tf.float32:
+            sizes = tf.constant(len(x)), tf.constant(count)
+            eps = self._function(self._importance_noise)(*_int64(seed, first), *sizes)
+            return self._function(self._draw_terms)(x, features, eps)
+        eps = noise.many_normals(seed, noise.IMPORTANCE, first, len(x) * count, self.latent_dim)
+        compiled = self._methods.get("jit", lambda: tf.function(self._draw_terms, jit_compile=True))
+        return compiled(x, features, tf.reshape(eps, [len(x), count, self.latent_dim]))
 
     # ---- public, deterministic ----
 
     def encode(self, x) -> tfd.Distribution:
         """q(z|x) for x `[B, *event_shape]`: batch `[B]`, event `[latent_dim]`. Deterministic."""
-        x = self._examples(x)
-        return self.posterior.distribution(_in_parts(self._function(self._encode_features), x))
+        dtype = self.likelihood.compute_dtype
+        features = self._function(self._encode_features)
+        return self.posterior.distribution(_in_parts(lambda part: features(tf.cast(part, dtype)), self._examples(x)))
 
     def decode(self, z) -> tfd.Distribution:
         """p(x|z) for z `[..., latent_dim]`: batch `[...]`, event `event_shape`. Deterministic."""
@@ -165,7 +180,7 @@ class VAE(LatentVariableModel):
 
     def reconstruct(self, x) -> tf.Tensor:
         """The mean of p(x | E q(z|x)), `[B, *event_shape]`; what `predict` gives. Deterministic."""
-        return self.decode(self.encode(x).mean()).mean()
+        return _in_parts(self._function(self._decode_mean), self.encode(x).mean())
 
     def predict(self, x, **kwargs):
         """`reconstruct` by Keras' own loop, in batches, with callbacks: a NumPy array."""
@@ -187,13 +202,13 @@ class VAE(LatentVariableModel):
             raise ValueError(f"output must be 'mean', 'sample' or 'distribution', got {output!r}.")
         if n < 1:
             raise ValueError(f"sample needs n >= 1, got {n}.")
-        eps = noise.normal(seed, noise.DRAWS, 0, n, self.latent_dim, self.prior.compute_dtype)
-        p = self.decode(self.prior.distribution(self.encode).bijector.forward(eps))
+        z = self._function(self._prior_draws)(*_int64(seed), tf.constant(n))
+        if output == "mean":
+            return _in_parts(self._function(self._decode_mean), z)
+        p = self.decode(z)
         if output == "distribution":
             return p
         mean = p.mean()
-        if output == "mean":
-            return mean
         size = mean.shape[1:].num_elements()
         uniform = noise.uniform(seed, noise.PIXELS, 0, n, size, mean.dtype)
         return self.likelihood.draw(p, tf.reshape(uniform, mean.shape))
@@ -205,7 +220,7 @@ class VAE(LatentVariableModel):
         """
         if samples < 1:
             raise ValueError(f"terms needs samples >= 1, got {samples}.")
-        return self._elbo_terms(self._examples(x), seed, 0, samples)
+        return self._elbo_terms(tf.cast(self._examples(x), self.likelihood.compute_dtype), seed, 0, samples)
 
     def elbo(self, x, seed: int = 0, samples: int = 1) -> tf.Tensor:
         """The evidence lower bound of each x `[B, *event_shape]`: E_q log p(x|z) - KL, nats, `[B]`.
@@ -215,14 +230,17 @@ class VAE(LatentVariableModel):
         x = self._examples(x)
         parts = []
         for first in range(0, x.shape[0], _ROWS):
-            terms = self._function(self._elbo_terms)(x[first : first + _ROWS], *_int64(seed, first), samples)
+            part = tf.cast(x[first : first + _ROWS], self.likelihood.compute_dtype)
+            terms = self._function(self._elbo_terms)(part, *_int64(seed, first), samples)
             parts.append(tf.reduce_mean(terms.log_px_z, axis=0) - self.objective.kl(terms))
         return tf.concat(parts, axis=0)
 
-    def _examples(self, x) -> tf.Tensor:
-        x = tf.convert_to_tensor(x.x if isinstance(x, Split) else x)
-        resolve.check_batch(x, self.event_shape)
-        return tf.cast(x, self.likelihood.compute_dtype)
+    def _examples(self, x):
+        """x, checked; arrays stay arrays, to be copied part by part."""
+        x = x.x if isinstance(x, Split) else x
+        x = x if isinstance(x, np.ndarray) and x.dtype.kind in "buif" else tf.convert_to_tensor(x)
+        resolve.check_batch(tf.as_dtype(x.dtype), x.shape, self.event_shape)
+        return x
 
     # ---- files ----
 

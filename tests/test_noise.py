@@ -56,6 +56,11 @@ class NoiseTest(tf.test.TestCase, parameterized.TestCase):
         z = noise.normal(5, 1, 0, 4096, 4, dtype)
         self.assertAllClose(z, expected, rtol=0, atol=20 * np.finfo(dtype).eps)
 
+    @parameterized.parameters((1, 7), (300, 5), (41, 20))
+    def test_many_normals_are_the_same_ones(self, rows, size):
+        expected = noise.normal(5, -4, 1000, rows, size)
+        self.assertAllClose(noise.many_normals(5, -4, 1000, rows, size), expected, rtol=0, atol=2e-6)
+
     def test_uniform_is_open(self):
         u = noise.uniform(0, 1, 0, 1000, 1000).numpy()
         self.assertGreater(u.min(), 0.0)

@@ -1,0 +1,61 @@
+"""kvae: arrays straight into `fit`."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+from common import LEARNING_RATE, Job, serve
+
+import kvae
+
+layers = keras.layers
+
+
+def model(job: Job) -> kvae.VAE:
+    """The VAE of a job, compiled."""
+    keras.utils.set_random_seed(0)
+    objective = kvae.objectives.ELBO(samples=job.samples)
+    if job.network == "conv":
+        options = {"strides": 2, "padding": "same", "activation": "relu"}
+        down = [layers.Conv2D(32, 3, **options), layers.Conv2D(64, 3, **options), layers.Flatten()]
+        encoder = keras.Sequential([keras.Input(job.event_shape), *down, layers.Dense(16, "relu")])
+        up = [layers.Conv2DTranspose(64, 3, **options), layers.Conv2DTranspose(32, 3, **options)]
+        grow = [layers.Dense(7 * 7 * 64, "relu"), layers.Reshape((7, 7, 64))]
+        last = layers.Conv2DTranspose(1, 3, padding="same")
+        decoder = keras.Sequential([keras.Input((job.latents,)), *grow, *up, last])
+        vae = kvae.VAE(encoder, decoder, likelihood=kvae.likelihoods.Bernoulli(project=False), objective=objective)
+    else:
+        pair = kvae.networks.mlp(job.event_shape, job.latents, hidden=job.hidden, activation=job.activation)
+        vae = kvae.VAE(*pair, likelihood="bernoulli", objective=objective)
+    vae.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE))
+    return vae
+
+
+def train(job: Job) -> dict:
+    """Epochs by `fit`, on the array."""
+    vae, x = model(job), job.data()
+    x = x[: job.images // job.batch * job.batch]
+    return {"kvae": lambda: vae.fit(x, batch_size=job.batch, epochs=job.epochs, verbose=0).history["loss"][-1]}
+
+
+def likelihood(job: Job) -> dict:
+    """log p(x) by importance sampling."""
+    vae, x = model(job), job.data()
+    return {"kvae": lambda: kvae.evaluate.log_likelihood(vae, x, samples=job.samples).mean}
+
+
+def encode(job: Job) -> dict:
+    """Posterior means of all images."""
+    vae, x = model(job), job.data()
+    return {"kvae": lambda: vae.encode(x).mean().numpy().mean()}
+
+
+def sample(job: Job) -> dict:
+    """Means of p(x|z) for z from the prior."""
+    vae = model(job)
+    return {"kvae": lambda: vae.sample(job.images, seed=0).numpy().mean()}
+
+
+if __name__ == "__main__":
+    serve({"train": train, "likelihood": likelihood, "encode": encode, "sample": sample})

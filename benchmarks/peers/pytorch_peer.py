@@ -1,0 +1,116 @@
+"""PyTorch by hand: eager, and with `torch.compile`; the fused Adam."""
+
+import itertools
+import math
+
+import torch
+from common import LEARNING_RATE, PIXELS, Job, repeated, serve
+from torch import nn
+
+torch.set_num_threads(2)
+
+
+def networks(job: Job) -> tuple[nn.Module, nn.Module]:
+    """An encoder to `[B, 2 latents]` and a decoder to logits `[B, *event_shape]`, channels first."""
+    if job.network == "conv":
+        encoder = [nn.Conv2d(1, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(), nn.Flatten()]
+        encoder += [nn.Linear(7 * 7 * 64, 16), nn.ReLU(), nn.Linear(16, 2 * job.latents)]
+        decoder = [nn.Linear(job.latents, 7 * 7 * 64), nn.ReLU(), nn.Unflatten(1, (64, 7, 7))]
+        decoder += [nn.ConvTranspose2d(64, 64, 3, 2, 1, output_padding=1), nn.ReLU()]
+        decoder += [nn.ConvTranspose2d(64, 32, 3, 2, 1, output_padding=1), nn.ReLU()]
+        decoder += [nn.ConvTranspose2d(32, 1, 3, 1, 1)]
+        return nn.Sequential(*encoder), nn.Sequential(*decoder)
+    activation = {"relu": nn.ReLU, "tanh": nn.Tanh}[job.activation]
+
+    def dense(sizes):
+        parts = []
+        for a, b in itertools.pairwise(sizes):
+            parts += [nn.Linear(a, b), activation()]
+        return nn.Sequential(*parts[:-1])
+
+    return dense([PIXELS, *job.hidden, 2 * job.latents]), dense([job.latents, *reversed(job.hidden), PIXELS])
+
+
+def train(job: Job) -> dict:
+    """Epochs in two modes, each with a model of its own."""
+    modes = {"PyTorch, eager": False, "PyTorch, torch.compile": True}
+    return {name: repeated(trainer(job, compiled), job.epochs) for name, compiled in modes.items()}
+
+
+def trainer(job: Job, compiled: bool):
+    """A function that trains for one epoch and returns its mean loss."""
+    torch.manual_seed(0)
+    encoder, decoder = networks(job)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], LEARNING_RATE, fused=True)
+    data = torch.from_numpy(job.data())
+    data = data.permute(0, 3, 1, 2).contiguous() if job.network == "conv" else data
+    epochs = iter(range(10**9))
+
+    def loss(x):
+        mean, raw = encoder(x).chunk(2, dim=-1)
+        scale = nn.functional.softplus(raw)
+        z = mean + scale * torch.randn(job.samples, *mean.shape)
+        logits = decoder(z.reshape(-1, job.latents)).reshape(job.samples, *x.shape)
+        labels = x.expand_as(logits)
+        cross = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").flatten(2).sum(-1)
+        kl = 0.5 * (scale**2 + mean**2 - 1.0 - 2.0 * scale.log()).sum(-1)
+        return (cross.mean(0) + kl).mean()
+
+    loss = torch.compile(loss) if compiled else loss
+
+    def epoch():
+        total = torch.zeros([])
+        order = torch.from_numpy(job.order(next(epochs)))
+        for rows in order:
+            value = loss(data[rows])
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            total += value.detach()
+        return total / len(order)
+
+    return epoch
+
+
+def in_both_modes(function) -> dict:
+    """A function of no arguments without gradients, eager and compiled."""
+    programs = {"PyTorch, eager": function, "PyTorch, torch.compile": torch.compile(function)}
+    return {name: torch.no_grad()(program) for name, program in programs.items()}
+
+
+def likelihood(job: Job) -> dict:
+    """log p(x) by importance sampling, an image at a time."""
+    encoder, decoder = networks(job)
+    data = torch.from_numpy(job.data())
+
+    def score(x):
+        mean, raw = encoder(x[None]).chunk(2, dim=-1)
+        scale = nn.functional.softplus(raw)
+        eps = torch.randn(job.samples, job.latents)
+        z = mean + scale * eps
+        cross = nn.functional.binary_cross_entropy_with_logits(decoder(z), x.expand(job.samples, -1), reduction="none")
+        log_ratio = (0.5 * (eps**2 - z**2) + scale.log()).sum(-1)
+        return torch.logsumexp(log_ratio - cross.flatten(1).sum(-1), 0) - math.log(job.samples)
+
+    def over(score):
+        return torch.no_grad()(lambda: torch.stack([score(x) for x in data]).mean())
+
+    return {"PyTorch, eager": over(score), "PyTorch, torch.compile": over(torch.compile(score))}
+
+
+def encode(job: Job) -> dict:
+    """Posterior means of all images in one call."""
+    encoder, _ = networks(job)
+    data = torch.from_numpy(job.data())
+    data = data.permute(0, 3, 1, 2).contiguous() if job.network == "conv" else data
+    return in_both_modes(lambda: encoder(data)[:, : job.latents].mean())
+
+
+def sample(job: Job) -> dict:
+    """Means of p(x|z) for z from the prior, all in one call."""
+    _, decoder = networks(job)
+    return in_both_modes(lambda: torch.sigmoid(decoder(torch.randn(job.images, job.latents))).mean())
+
+
+if __name__ == "__main__":
+    serve({"train": train, "likelihood": likelihood, "encode": encode, "sample": sample})
