@@ -4,10 +4,10 @@
     python benchmarks/speed.py --jobs train/mlp/128 --rounds 5 --keep
 
 Every peer is a program of its own (`benchmarks/peers`) in an environment of its own, which is made when it is missing
-(`benchmarks/.environments`, from the peer's .txt). All prepare a job, then take turns, one run each a round; a run of
-training is `epochs` epochs, for kvae one `fit` on the array. What is printed are medians with quartiles, and the median
-of kvae's ratio to the peer over the rounds. The table goes to docs/performance.md and its picture to
-docs/images/performance.png, unless --keep.
+(`benchmarks/.environments`, from the peer's .txt). All prepare a job, then take turns in random order, one run each a
+round; a run of training is one epoch or a few, for kvae one `fit` on the array. What is printed are medians with
+quartiles, and the median of kvae's ratio to the peer over the rounds. The table goes to docs/performance.md and its
+picture to docs/images/performance.png, unless --keep.
 """
 
 import argparse
@@ -18,7 +18,9 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 import venv
+from random import Random
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE / "peers"))
@@ -30,7 +32,7 @@ JOBS = {
     "train/mlp/128": Job("train", "mlp", 128, 20_000, epochs=3),
     "train/mlp/32": Job("train", "mlp", 32, 5_000, epochs=3),
     "train/mlp/512": Job("train", "mlp", 512, 20_000, epochs=3),
-    "train/conv/128": Job("train", "conv", 128, 2_560, epochs=2),
+    "train/conv/128": Job("train", "conv", 128, 5_120),
     "train/conv/32": Job("train", "conv", 32, 1_280, epochs=2),
     "train/conv/512": Job("train", "conv", 512, 2_560, epochs=2),
     "train/deep/20": Job("train", "deep", 20, 1_000, samples=50, epochs=2),
@@ -99,11 +101,10 @@ def versions() -> str:
     return f"Python {platform.python_version()}, {libraries}; {processor}, {len(os.sched_getaffinity(0))} cores."
 
 
-def measure(job: Job, rounds: int) -> dict[str, list[float]]:
+def measure(workers: list[Worker], job: Job, rounds: int) -> dict[str, list[float]]:
     """Seconds of every round of every program that some peer has for the job."""
-    workers = {peer: Worker(peer) for peer in PEERS}
     programs = {}
-    for worker in workers.values():
+    for worker in workers:
         for name in worker.ask(start=job._asdict())["names"]:
             worker.ask(run=name)  # compiles
             programs[name] = worker
@@ -111,13 +112,15 @@ def measure(job: Job, rounds: int) -> dict[str, list[float]]:
         programs["kvae"].ask(run="kvae")
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     values = {}
+    order = list(programs)
+    random = Random(0)
     for _ in range(rounds):
-        for name, worker in programs.items():
-            answer = worker.ask(run=name)
+        random.shuffle(order)  # or one program would always follow the same other, whose threads may still spin
+        for name in order:
+            time.sleep(0.2)
+            answer = programs[name].ask(run=name)
             seconds[name].append(answer["seconds"])
             values[name] = answer["value"]
-    for worker in workers.values():
-        worker.close()
     print("   ", ", ".join(f"{name}: {value:.2f}" for name, value in values.items()))
     return seconds
 
@@ -177,11 +180,14 @@ def main():
     results, tables = {}, []
     for peer in PEERS:
         environment(peer)
+    workers = [Worker(peer) for peer in PEERS]
     for label in options.jobs:
         print(label, flush=True)
-        results[label] = measure(JOBS[label], options.rounds)
+        results[label] = measure(workers, JOBS[label], options.rounds)
         tables.append(table(label, JOBS[label], results[label]))
         print(tables[-1], flush=True)
+    for worker in workers:
+        worker.close()
     if not options.keep:
         docs = HERE.parent / "docs"
         picture(results, docs / "images" / "performance.png")

@@ -29,6 +29,8 @@ from kvae_peer import model
 from speed import replace_section
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
+from kvae.splits import Preparation
+
 CLASSES = (  # the first whose pattern is found in "instruction operation"
     ("matrix products", r"^MatMul|/MatMul"),
     ("optimizer", r"/adam|Adam"),
@@ -88,7 +90,8 @@ def main():
     vae, x = model(job), job.data()
     for _ in range(2):
         vae.fit(x, batch_size=job.batch, epochs=1, verbose=0)
-    (program,) = (f for key, f in vae.programs.made.items() if job.batch in key)
+    made = vae.programs.made
+    (program,) = (made[key] for key in made if isinstance(key[0], Preparation) and key[3] == job.batch)
     rows = tf.zeros([2, job.batch], tf.int32)
     arguments = tf.zeros([2, 784], tf.uint8), tf.zeros([0]), rows, tf.constant(0), tf.constant(0)
     text = program.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")

@@ -28,7 +28,16 @@ def positive(raw, floor: float, cap: float):
 
 
 def kl(q, p):
-    """KL(q || p) in nats, batch-shaped, from TFP's registry; None where no closed form is registered."""
+    """KL(q || p) in nats, batch-shaped, from TFP's registry; None where no closed form is registered.
+
+    For a q with a full covariance and a p with a diagonal one it is written out, without the linear solves:
+    sum_i log(s_i / L_ii) + (|L_i|^2 + (m_i - n_i)^2) / (2 s_i^2) - 1/2.
+    """
+    if isinstance(q, tfd.MultivariateNormalTriL) and isinstance(p, tfd.MultivariateNormalDiag):
+        factor, scale = q.scale.to_dense(), p.stddev()
+        square = tf.reduce_sum(tf.square(factor), axis=-1) + tf.square(q.loc - p.mean())
+        logs = tf.math.log(scale) - tf.math.log(q.scale.diag_part())
+        return tf.reduce_sum(logs + 0.5 * square / tf.square(scale) - 0.5, axis=-1)
     try:
         return tfd.kl_divergence(q, p)
     except NotImplementedError:

@@ -171,6 +171,11 @@ class Loop:
         self.rows: tuple[int, tf.Tensor, tf.Tensor] | None = None  # pass, whole batches, ragged batch
         self.logs: dict = {}
 
+    def hurry(self) -> None:
+        """Choose the steps of a call by time: that of an earlier fit, or an estimate that is corrected on the way."""
+        known = min(self.steps, self.pace.steps(_SECONDS_PER_CALL))
+        self.per_call, self.hurried = known or steps_per_call(self.model, self.split.batch_size, self.steps), True
+
     def __call__(self, iterator) -> dict:
         """Run the next steps, if they have not been, and return the logs. The iterator is not used."""
         del iterator

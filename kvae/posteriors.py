@@ -85,7 +85,8 @@ class FullNormal(_Normal):
         loc, raw = tf.split(self._parameters(features), [self.latent_dim, units - self.latent_dim], axis=-1)
         raw = tfp.math.fill_triangular(raw)
         eye = tf.eye(self.latent_dim, dtype=raw.dtype)  # masks: set_diag has no gradient under XLA with an open batch
-        return tfd.MultivariateNormalTriL(loc, (1.0 - eye) * raw + eye * positive(raw, self.floor, self.cap))
+        diagonal = positive(tf.reduce_sum(eye * raw, axis=-1), self.floor, self.cap)
+        return tfd.MultivariateNormalTriL(loc, (1.0 - eye) * raw + eye * diagonal[..., None])
 
     def export(self, q) -> dict:
         """The mean, the marginal standard deviations and the Cholesky factor of the covariance."""

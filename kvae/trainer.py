@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from kvae import feed
-from kvae.loop import EndPass, Loop, Programs, prefers_xla, steps_per_call, ticks
+from kvae.loop import EndPass, Loop, Programs, prefers_xla, ticks
 from kvae.trackers import Faults, Trackers
 from kvae.watch import StopOnFault, outside_message, wants_every_batch
 
@@ -214,7 +214,7 @@ class Trainer(keras.Model):
         if self.run_eagerly or any(wants_every_batch(callback) for callback in callbacks):
             loop.per_call = 1
         elif loop.per_call == "auto":
-            loop.per_call, loop.hurried = steps_per_call(self, split.batch_size, loop.steps), True
+            loop.hurry()
         return loop
 
     def _test_loop(self, split, steps) -> Loop:
@@ -222,7 +222,7 @@ class Trainer(keras.Model):
         loop = Loop(self, split, None, training=False)
         loop.steps = min(steps or loop.batches, loop.batches)
         if not self.run_eagerly:
-            loop.per_call, loop.hurried = steps_per_call(self, split.batch_size, loop.steps), True
+            loop.hurry()
         return loop
 
     @contextlib.contextmanager

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
+from tensorflow_probability import distributions as tfd
 
 import kvae
 from tests import conformance
@@ -159,6 +160,13 @@ class PosteriorTest(tf.test.TestCase, parameterized.TestCase):
             if raw == 30.0:  # beyond the cap of 20 the KL still pulls the scale back
                 self.assertAllClose(diagonal, np.full((1, 2), 20.0))
                 self.assertTrue((gradient != 0.0).all())
+
+    def test_full_covariance_kl_equals_the_registered_one(self):
+        random = np.random.default_rng(0)
+        factor = np.tril(random.normal(size=(5, 3, 3)), -1) + np.eye(3) * random.uniform(0.1, 3.0, (5, 1, 3))
+        q = tfd.MultivariateNormalTriL(random.normal(size=(5, 3)), factor)
+        p = tfd.MultivariateNormalDiag(random.normal(size=3), random.uniform(0.5, 2.0, 3))
+        self.assertAllClose(kvae.families.kl(q, p), tfd.kl_divergence(q, p), rtol=1e-12)
 
 
 def _prior(latent):
