@@ -9,6 +9,8 @@ import math
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from kvae.series import polynomial
+
 
 class Independent(tfd.Independent):
     """`tfd.Independent` of a distribution that gives the log-density of a whole event at once.
@@ -85,12 +87,8 @@ _MEAN = [number / math.factorial(2 * k) for k, number in enumerate(_BERNOULLI_NU
 
 
 def _polynomial(x, coefficients):
-    """sum_k c_k x^k by Horner's rule; for float32 the first half of the coefficients is enough."""
-    used = coefficients if x.dtype == tf.float64 else coefficients[: len(coefficients) // 2]
-    value = used[-1] * x
-    for c in used[-2:0:-1]:
-        value = (value + c) * x
-    return value + used[0]
+    """sum_k c_k x^k; for float32 the first half of the coefficients is enough."""
+    return polynomial(x, coefficients if x.dtype == tf.float64 else coefficients[: len(coefficients) // 2])
 
 
 def _summed(terms, factors, together: int):

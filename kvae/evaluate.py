@@ -153,7 +153,8 @@ def _scan(vae, data, samples, seed, chunk) -> _Scan:
     for x in _batches(vae, data):
         features = vae.encode_features(x)  # once a batch, however many draws
         q = vae.posterior.distribution(features)
-        kl = vae.closed_form_kl(q)
+        code, kl = q.mean().numpy(), vae.closed_form_kl(q)
+        kl = None if kl is None else kl.numpy()
         jit = work * len(x) > _WORTH_COMPILING and prefers_xla(vae.decoder)
         for i in range(0, len(x), together):
             rows = np.arange(i, min(i + together, len(x)))
@@ -164,8 +165,7 @@ def _scan(vae, data, samples, seed, chunk) -> _Scan:
                 count = min(chunk, samples - draw)
                 terms = vae.draw_terms(x[padded], tf.gather(features, padded), seed, first, count, jit)
                 sums.add(*(t.numpy()[:, : len(rows)] for t in terms))
-            closed = None if kl is None else kl.numpy()[rows]
-            parts.append((*sums.result(closed), q.mean().numpy()[rows]))
+            parts.append((*sums.result(None if kl is None else kl[rows]), code[rows]))
         number += len(x)
     if not parts:
         raise ValueError("The data are empty.")

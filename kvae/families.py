@@ -171,17 +171,10 @@ class Likelihood(Family):
 
     def _event(self, features):
         """The parameters of p, shaped `[..., *event_shape]`, for decoder features `[..., *feature_shape]`."""
-        features = tf.convert_to_tensor(features)
-        shape = tf.shape(features)
-        lead = features.shape.rank - self._feature_rank
-        if lead != 1:  # a Dense layer is faster on one batch axis
-            features = tf.reshape(features, tf.concat([[-1], shape[lead:]], axis=0))
-        parameters = self._parameters(tf.ensure_shape(features, [None, *self._build_shapes_dict["feature_shape"]]))
-        return tf.reshape(parameters, tf.concat([shape[:lead], self.event_shape], axis=0))
-
-    @property
-    def _feature_rank(self) -> int:
-        return len(self._build_shapes_dict["feature_shape"])
+        feature_shape = self._build_shapes_dict["feature_shape"]
+        lead = tf.shape(features)[: len(features.shape) - len(feature_shape)]
+        parameters = self._parameters(tf.reshape(features, [-1, *feature_shape]))  # Dense is faster on one batch axis
+        return tf.reshape(parameters, tf.concat([lead, self.event_shape], axis=0))
 
     def _independent(self, elementwise) -> tfd.Distribution:
         together = Independent if hasattr(elementwise, "event_log_prob") else tfd.Independent

@@ -18,6 +18,8 @@ import math
 
 import tensorflow as tf
 
+from kvae.series import polynomial
+
 PHILOX = 1  # TensorFlow's number for the algorithm
 
 # Streams other than the training steps, which count up from 1.
@@ -153,8 +155,4 @@ def _sine(turns):
     """sin(2 pi t) for |t| <= 1/4, to the precision of t."""
     terms = 12 if turns.dtype == tf.float64 else 7
     series = [(-1.0) ** k * (2.0 * math.pi) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(terms)]
-    square = turns * turns
-    value = series[-1] * square
-    for c in series[-2:0:-1]:
-        value = (value + c) * square
-    return turns * (value + series[0])
+    return turns * polynomial(turns * turns, series)

@@ -63,9 +63,8 @@ class Job(NamedTuple):
     def order(self, epoch: int) -> np.ndarray:
         """The rows of every whole batch of an epoch, int32 `[steps, batch]`."""
         steps = self.images // self.batch
-        return (
-            np.random.default_rng(epoch).permutation(self.images)[: steps * self.batch].reshape(steps, -1).astype("i4")
-        )
+        rows = np.random.default_rng(epoch).permutation(self.images)[: steps * self.batch]
+        return rows.reshape(steps, self.batch).astype(np.int32)
 
 
 def images(n: int) -> np.ndarray:
