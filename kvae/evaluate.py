@@ -12,7 +12,7 @@ from kvae.loop import multiply_adds, prefers_xla
 from kvae.splits import Split
 
 _BATCH = 512
-_FLOATS_PER_CHUNK = 8_000_000  # of the decoder's widest layer
+_FLOATS_PER_CHUNK = 16_000_000  # of the decoder's widest layer
 _WORTH_COMPILING = 5e10  # multiply-adds of a batch: half a second
 
 

@@ -12,9 +12,10 @@ from kvae import families, noise, resolve
 from kvae.loop import Programs
 from kvae.model import LatentVariableModel
 from kvae.objectives import Objective, Terms
+from kvae.parts import ROWS, in_parts, looped
 from kvae.splits import Split
 
-_ROWS = 4096  # examples that the public methods run through a network at a time
+_FLOATS_IN_CACHE = 1_000_000  # of the decoder's widest layer
 
 
 @keras.saving.register_keras_serializable("kvae")
@@ -103,11 +104,19 @@ class VAE(LatentVariableModel):
     def _elbo_terms(self, x, seed, first, samples):
         return self._terms(x, self._noise(seed, noise.DRAWS, first, tf.shape(x)[0], samples))
 
-    def _draw_terms(self, x, features, eps):
+    def _draw_terms(self, x, features, eps, at_a_time=None):
         q, prior = self.posterior.distribution(features), self.prior.distribution(self.encode)
         z = q.bijector.forward(tf.transpose(eps, [1, 0, 2]))
-        p = self.likelihood.distribution(self._decode_features(z))
-        return p.log_prob(x), prior.log_prob(z) - q.log_prob(z)
+
+        def log_px_z(z):
+            return self.likelihood.distribution(self._decode_features(z)).log_prob(x)
+
+        decoded = log_px_z(z) if at_a_time is None else looped(log_px_z, z, at_a_time)
+        return decoded, prior.log_prob(z) - q.log_prob(z)
+
+    def _compiled_draw_terms(self, x, features, eps):
+        in_cache = max(1, _FLOATS_IN_CACHE // (self.widest * len(x)))
+        return self._draw_terms(x, features, eps, at_a_time=in_cache)
 
     def _decode_mean(self, z):
         return self.likelihood.distribution(self._decode_features(z)).mean()
@@ -159,7 +168,7 @@ class VAE(LatentVariableModel):
             eps = self._function(self._importance_noise)(*_int64(seed, first), *sizes)
             return self._function(self._draw_terms)(x, features, eps)
         eps = noise.many_normals(seed, noise.IMPORTANCE, first, len(x) * count, self.latent_dim)
-        compiled = self._methods.get("jit", lambda: tf.function(self._draw_terms, jit_compile=True))
+        compiled = self._methods.get("jit", lambda: tf.function(self._compiled_draw_terms, jit_compile=True))
         return compiled(x, features, tf.reshape(eps, [len(x), count, self.latent_dim]))
 
     # ---- public, deterministic ----
@@ -168,7 +177,7 @@ class VAE(LatentVariableModel):
         """q(z|x) for x `[B, *event_shape]`: batch `[B]`, event `[latent_dim]`. Deterministic."""
         dtype = self.likelihood.compute_dtype
         features = self._function(self._encode_features)
-        return self.posterior.distribution(_in_parts(lambda part: features(tf.cast(part, dtype)), self._examples(x)))
+        return self.posterior.distribution(in_parts(lambda part: features(tf.cast(part, dtype)), self._examples(x)))
 
     def decode(self, z) -> tfd.Distribution:
         """p(x|z) for z `[..., latent_dim]`: batch `[...]`, event `event_shape`. Deterministic."""
@@ -176,11 +185,11 @@ class VAE(LatentVariableModel):
         if z.shape.rank == 0 or z.shape[-1] != self.latent_dim:
             raise ValueError(f"z must have shape [..., {self.latent_dim}], got {tuple(z.shape)}.")
         z = tf.cast(z, self.posterior.compute_dtype)
-        return self.likelihood.distribution(_in_parts(self._function(self._decode_features), z))
+        return self.likelihood.distribution(in_parts(self._function(self._decode_features), z))
 
     def reconstruct(self, x) -> tf.Tensor:
         """The mean of p(x | E q(z|x)), `[B, *event_shape]`; what `predict` gives. Deterministic."""
-        return _in_parts(self._function(self._decode_mean), self.encode(x).mean())
+        return in_parts(self._function(self._decode_mean), self.encode(x).mean())
 
     def predict(self, x, **kwargs):
         """`reconstruct` by Keras' own loop, in batches, with callbacks: a NumPy array."""
@@ -204,7 +213,7 @@ class VAE(LatentVariableModel):
             raise ValueError(f"sample needs n >= 1, got {n}.")
         z = self._function(self._prior_draws)(*_int64(seed), tf.constant(n))
         if output == "mean":
-            return _in_parts(self._function(self._decode_mean), z)
+            return in_parts(self._function(self._decode_mean), z)
         p = self.decode(z)
         if output == "distribution":
             return p
@@ -229,8 +238,8 @@ class VAE(LatentVariableModel):
         """
         x = self._examples(x)
         parts = []
-        for first in range(0, x.shape[0], _ROWS):
-            part = tf.cast(x[first : first + _ROWS], self.likelihood.compute_dtype)
+        for first in range(0, x.shape[0], ROWS):
+            part = tf.cast(x[first : first + ROWS], self.likelihood.compute_dtype)
             terms = self._function(self._elbo_terms)(part, *_int64(seed, first), samples)
             parts.append(tf.reduce_mean(terms.log_px_z, axis=0) - self.objective.kl(terms))
         return tf.concat(parts, axis=0)
@@ -270,10 +279,3 @@ class VAE(LatentVariableModel):
 def _int64(*numbers) -> list[tf.Tensor]:
     """Numbers as tensors, so that a TensorFlow function is not traced again for each."""
     return [tf.constant(number, tf.int64) for number in numbers]
-
-
-def _in_parts(network, x):
-    """network(x) some rows at a time, so that memory does not grow with the number of rows."""
-    if x.shape[0] <= _ROWS:
-        return network(x)
-    return tf.concat([network(x[first : first + _ROWS]) for first in range(0, x.shape[0], _ROWS)], axis=0)

@@ -169,10 +169,9 @@ class ArchitectureTest(tf.test.TestCase):
     """Imports run one way: a module imports only from those above it."""
 
     ORDER = (
-        "_requirements", "support", "series", "noise", "distributions", "families", "splits", "posteriors",
-        "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "data", "feed", "trackers",
-        "watch", "loop", "trainer", "model", "resolve", "export", "vae", "saving", "callbacks", "evaluate",
-        "__init__",
+        "_requirements", "support", "series", "parts", "noise", "distributions", "families", "splits", "posteriors",
+        "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "data", "feed", "trackers", "watch",
+        "loop", "trainer", "model", "resolve", "export", "vae", "saving", "callbacks", "evaluate", "__init__",
     )  # fmt: skip
     LEAVES = {"networks": {"__init__"}, "plots": {"callbacks"}}
 

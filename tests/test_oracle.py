@@ -212,6 +212,31 @@ class DivergenceTest(tf.test.TestCase):
         self.assertAllClose(kvae.families.kl(a, prior.distribution()), kvae.families.kl(b, prior.distribution()))
         self.assertAllClose(a.log_prob([[0.5, 0.5]]), b.log_prob([[0.5, 0.5]]), rtol=1e-6)
 
+    def test_full_fills_its_triangle_as_tfp_does(self):
+        """L and its gradient are those of TFP's fill_triangular with softplus on the diagonal."""
+        raw = np.random.default_rng(0).normal(size=(3, 2, 15))
+        upstream = np.random.default_rng(1).normal(size=(3, 2, 5, 5))
+        full = kvae.posteriors.FullNormal(project=False, dtype="float64")
+        full.build(feature_shape=(20,), latent_dim=5)
+
+        def expected(u):
+            triangle = tfp.math.fill_triangular(u)
+            return tf.linalg.set_diag(triangle, 1e-5 + tf.math.softplus(tf.linalg.diag_part(triangle)))
+
+        def ours(u):
+            return full.distribution(tf.concat([tf.zeros_like(u[..., :5]), u], axis=-1)).scale_tril
+
+        for function in (ours, tf.function(ours, jit_compile=True)):
+            value, (gradient,) = tfp.math.value_and_gradient(
+                lambda u, f=function: tf.reduce_sum(f(u) * upstream), [tf.constant(raw)]
+            )
+            exact, (slope,) = tfp.math.value_and_gradient(
+                lambda u: tf.reduce_sum(expected(u) * upstream), [tf.constant(raw)]
+            )
+            self.assertAllClose(function(tf.constant(raw)), expected(tf.constant(raw)), rtol=1e-14)
+            self.assertAllClose(value, exact, rtol=1e-14)
+            self.assertAllClose(gradient, slope, rtol=1e-14)
+
     def test_not_negative_and_cross_entropy(self):
         """X5: KL >= 0, 0 only where equal; KL = H(q, p) - H(q) with the entropy in closed form."""
         for seed in range(20):

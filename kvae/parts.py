@@ -1,0 +1,35 @@
+"""A function of many rows, some rows at a time: memory does not grow with their number, or the cache holds them."""
+
+import math
+
+import tensorflow as tf
+
+ROWS = 4096  # examples that public methods run through a network at a time
+
+
+def in_parts(function, x, rows: int = ROWS) -> tf.Tensor:
+    """function(x), a call for every `rows` rows of x; for functions from rows to rows."""
+    if x.shape[0] <= rows:
+        return function(x)
+    return tf.concat([function(x[first : first + rows]) for first in range(0, x.shape[0], rows)], axis=0)
+
+
+def looped(function, x, rows: int) -> tf.Tensor:
+    """function(x) for an x of a known shape, about `rows` rows at a time in one loop of the graph.
+
+    The parts are equal, for XLA: the last one begins early, and the rows that it repeats are dropped.
+    """
+    total = x.shape[0]
+    parts = math.ceil(total / rows)
+    rows = math.ceil(total / parts)
+    if parts == 1:
+        return function(x)
+
+    def body(i, found):
+        begin = tf.concat([[tf.minimum(i * rows, total - rows)], tf.zeros([x.shape.rank - 1], tf.int32)], axis=0)
+        return i + 1, found.write(i, function(tf.slice(x, begin, [rows, *x.shape[1:]])))
+
+    _, found = tf.while_loop(lambda i, _: i < parts, body, [0, tf.TensorArray(x.dtype, parts)])
+    found = found.stack()
+    whole = tf.reshape(found[:-1], [(parts - 1) * rows, *found.shape[2:]])
+    return tf.concat([whole, found[-1, parts * rows - total :]], axis=0)
