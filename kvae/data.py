@@ -1,10 +1,11 @@
 """Data sets with a named train, validation and test part."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from kvae import sources
 from kvae.splits import Split, numbers
 from kvae.support import BINARY, REAL, UNIT, Support
 
@@ -41,7 +42,9 @@ def load(
     Args:
         name: "digits", the 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn (1,500 train,
             297 test, a fixed split); "path.npz" with `x_train`, `x_test` and perhaps `y_train`, `y_test`,
-            `x_validation`, `y_validation`; or the name of an image set in tensorflow-datasets, such as "mnist".
+            `x_validation`, `y_validation`; a folder, see `kvae.sources.folder`: of MNIST's IDX files, of `.npy`
+            files that are read as they are used, or of images; or the name of an image set in
+            tensorflow-datasets, such as "mnist".
         validation: the part of the training examples that becomes the validation split, 0 <= part < 1.
         binarize: None; "static", once, by `seed`; or "dynamic", the training split anew for every batch and
             the others once.
@@ -55,13 +58,14 @@ def load(
     """
     levels = 255
     if name == "digits":
-        (x_train, y_train), (x_test, y_test) = _digits()
-        parts: dict[str, Any] = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+        parts = sources.digits()
         levels = 16
     elif name.endswith(".npz"):
-        parts = _npz(name)
+        parts = sources.npz(name)
+    elif Path(name).is_dir():
+        parts = sources.folder(name)
     else:
-        parts = _tfds(name, data_dir)
+        parts = sources.tensorflow_datasets(name, data_dir)
     return from_arrays(
         **parts, name=name, validation=validation, binarize=binarize, dequantize=dequantize,
         batch_size=batch_size, seed=seed, levels=levels,
@@ -91,8 +95,9 @@ def from_arrays(
             [0, 1] (those of nothing but 0 and 1 stay as they are);
             images `[N, H, W]` of uint8 get a channel axis. Other numbers stay as they are.
         y_train, y_test, y_validation: labels `[N]` or None.
-        validation: the part of the training examples (the last of a permutation by `seed`) that becomes the
-            validation split where `x_validation` is not given. The test part is never used for it.
+        validation: the part of the training examples (the last of a permutation by `seed`; of a memory-mapped
+            array the last as they are stored) that becomes the validation split where `x_validation` is not
+            given. The test part is never used for it.
         binarize, dequantize, batch_size, seed: see `load`.
         levels: the highest pixel value.
         name: of the data set.
@@ -109,12 +114,11 @@ def from_arrays(
         "test": (x_test, y_test),
     }
     if x_validation is None and validation > 0.0:
-        order = np.random.default_rng(seed).permutation(len(x_train))
-        keep = len(order) - round(validation * len(order))
-        if keep == len(order) or keep == 0:
-            raise ValueError(f"validation={validation} of {len(order)} examples leaves a split empty.")
-        for part, rows in (("train", order[:keep]), ("validation", order[keep:])):
-            parts[part] = (np.asarray(x_train)[rows], None if y_train is None else np.asarray(y_train)[rows])
+        keep = len(x_train) - round(validation * len(x_train))
+        if keep in (0, len(x_train)):
+            raise ValueError(f"validation={validation} of {len(x_train)} examples leaves a split empty.")
+        for part, rows in zip(("train", "validation"), _divided(x_train, keep, seed), strict=True):
+            parts[part] = (np.asanyarray(x_train)[rows], None if y_train is None else np.asarray(y_train)[rows])
     if all(x is None or np.max(x, initial=0) <= 1 for x, _ in parts.values()):
         levels = 1  # binary pixels stored as uint8
     splits: dict[str, Split | None] = {}
@@ -122,7 +126,7 @@ def from_arrays(
         if x is None:
             splits[part] = None
             continue
-        array, scale = _pixels(np.asarray(x), levels)
+        array, scale = _pixels(np.asanyarray(x), levels)
         if dequantize:
             array, scale = _dequantized(array, levels, seed + 7919 * salt), 1.0
         split = Split(array, y, None, scale, binarize is not None, batch_size, seed + 7919 * salt)
@@ -135,6 +139,14 @@ def from_arrays(
     assert train is not None
     support = BINARY if binarize else UNIT if dequantize else _support(train)
     return Data(train, splits["validation"], splits["test"], train.event_shape, support, name)
+
+
+def _divided(x, keep: int, seed: int) -> tuple:
+    """The rows of the training and of the validation part."""
+    if isinstance(x, np.memmap):  # slices stay on disk
+        return slice(0, keep), slice(keep, None)
+    order = np.random.default_rng(seed).permutation(len(x))
+    return order[:keep], order[keep:]
 
 
 def _pixels(x: np.ndarray, levels: int) -> tuple[np.ndarray, float]:
@@ -164,47 +176,3 @@ def _support(split: Split) -> Support:
         if all(support.contains(chunk) for chunk in split.chunks()):
             return support
     return REAL
-
-
-def _digits():
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError('The digits come with scikit-learn: pip install "kvae[examples]"') from error
-    digits = load_digits()
-    order = np.random.RandomState(0).permutation(len(digits.images))
-    x, y = digits.images[order].astype(np.uint8), digits.target[order]
-    return (x[:1500], y[:1500]), (x[1500:], y[1500:])
-
-
-def _npz(path: str) -> dict[str, Any]:
-    known = ("x_train", "x_validation", "x_test", "y_train", "y_validation", "y_test")
-    with np.load(path, allow_pickle=False) as file:
-        if "x_train" not in file:
-            raise ValueError(f"{path} needs an array x_train, it holds {sorted(file)}.")
-        return {key: file[key] for key in known if key in file}
-
-
-def _tfds(name: str, data_dir: str | None) -> dict[str, Any]:
-    import tensorflow_datasets as tfds
-
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.registered.DatasetNotFoundError as error:
-        raise ValueError(
-            f"There is no data set {name!r}: kvae knows 'digits', files ending in .npz, and the names of "
-            "tensorflow-datasets."
-        ) from error
-    splits: Sequence[str] = [split for split in ("train", "test") if split in builder.info.splits]
-    if "train" not in splits:
-        raise ValueError(
-            f"tensorflow-datasets has no prepared {name!r} under {builder.data_dir}. Prepare it where there is a "
-            f"network: tfds.load({name!r}, data_dir=...), then give that data_dir."
-        )
-    parts: dict[str, Any] = {}
-    for split in splits:
-        examples = list(tfds.as_numpy(builder.as_dataset(split=split)))
-        parts[f"x_{split}"] = np.stack([example["image"] for example in examples])
-        if "label" in examples[0]:
-            parts[f"y_{split}"] = np.asarray([example["label"] for example in examples])
-    return parts

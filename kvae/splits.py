@@ -45,7 +45,7 @@ class Split:
     """One named part of a data set: an array with the way its rows become examples.
 
     Args:
-        array: `[N, *event_shape]`, numbers.
+        array: `[N, *event_shape]`, numbers; a `np.memmap` stays on disk until its rows are used.
         y: labels `[N]` or None; carried along, never used by an unconditional model.
         sample_weight: `[N]` or None.
         scale: what the stored numbers are multiplied by.
@@ -63,7 +63,8 @@ class Split:
                 raise ValueError(f"x has {len(array)} rows but {name} has {len(other)}.")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-        self.array, self.y = np.ascontiguousarray(array), y
+        on_disk = isinstance(array, np.memmap) and array.flags.c_contiguous
+        self.array, self.y = array if on_disk else np.ascontiguousarray(array), y
         self.sample_weight = None if sample_weight is None else weights(sample_weight)
         self.scale, self.dynamic = float(scale), bool(dynamic)
         self.batch_size, self.seed = int(batch_size), int(seed)
@@ -117,8 +118,9 @@ class Split:
     def dataset(self, shuffle: bool = True, batch_size: int | None = None, epoch: int | None = None) -> tf.data.Dataset:
         """One pass as a `tf.data.Dataset` of batches.
 
-        The elements are `x` alone, `(x, y)` with labels, `(x, y, sample_weight)` with both, and a dict of `x` and
-        `sample_weight` with weights alone. The order (and a dynamic binarisation) is a function of (seed, epoch).
+        A memory-mapped array is read batch by batch. The elements are `x` alone, `(x, y)` with labels,
+        `(x, y, sample_weight)` with both, and a dict of `x` and `sample_weight` with weights alone. The order (and
+        a dynamic binarisation) is a function of (seed, epoch).
 
         Args:
             shuffle: False for the stored order.
@@ -126,7 +128,7 @@ class Split:
             epoch: which pass; by default 0 when the dataset is first iterated over, and one more each time.
         """
         size = batch_size or self.batch_size
-        prepare, array = self.preparation, tf.constant(self.array)
+        prepare, rows_of = self.preparation, self._rows_of()
         y = None if self.y is None else tf.constant(self.y)
         weight = None if self.sample_weight is None else tf.constant(self.sample_weight)
         epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
@@ -143,7 +145,7 @@ class Split:
             return slices.enumerate().map(lambda i, some: batch(i, some, stream))
 
         def batch(i, rows, stream):
-            x = prepare(tf.gather(array, rows), i * size, stream)
+            x = prepare(rows_of(rows), i * size, stream)
             if y is None:
                 return x if weight is None else {"x": x, "sample_weight": tf.gather(weight, rows)}
             return (x, tf.gather(y, rows)) if weight is None else (x, tf.gather(y, rows), tf.gather(weight, rows))
@@ -154,6 +156,18 @@ class Split:
         options = tf.data.Options()
         options.autotune.enabled = False
         return pipeline.with_options(options)
+
+    def _rows_of(self):
+        """A function of the graph from rows to what is stored there."""
+        if not isinstance(self.array, np.memmap):
+            array = tf.constant(self.array)
+            return lambda rows: tf.gather(array, rows)
+
+        def read(rows):
+            stored = tf.numpy_function(lambda rows: self.array[rows], [rows], self.array.dtype)
+            return tf.ensure_shape(stored, [None, *self.event_shape])
+
+        return read
 
 
 def numbers(x: np.ndarray) -> np.ndarray:

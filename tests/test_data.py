@@ -1,6 +1,8 @@
 """Data sets: splits, scaling, binarisation, and what comes out of the pipelines."""
 
+import gzip
 import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -103,6 +105,76 @@ class SourcesTest(tf.test.TestCase):
             binary = kvae.data.from_arrays(np.eye(4, dtype=dtype), validation=0)
             self.assertEqual(binary.support.name, "{0, 1}")
             self.assertAllEqual(binary.train.x, np.eye(4))
+
+    def test_idx_files(self):
+        """Written byte by byte as the format says, plain and compressed."""
+        path = pathlib.Path(self.create_tempdir().full_path)
+        random = np.random.default_rng(0)
+        x, y = random.integers(0, 256, (12, 5, 4)).astype(np.uint8), np.arange(12, dtype=np.uint8)
+        header = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in x.shape)
+        labels = bytes([0, 0, 8, 1]) + (12).to_bytes(4, "big") + y.tobytes()
+        (path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + x.tobytes()))
+        (path / "train-labels-idx1-ubyte").write_bytes(labels)
+        (path / "t10k-images.idx3-ubyte").write_bytes(header + x[::-1].tobytes())
+        data = kvae.data.load(str(path), validation=0)
+        self.assertAllEqual(data.train.array[..., 0], x)
+        self.assertAllEqual(data.train.y, y)
+        self.assertAllEqual(data.test.array[..., 0], x[::-1])
+        self.assertIsNone(data.test.y)
+
+        floats = random.normal(size=(3, 2)).astype(">f4")
+        (path / "f").write_bytes(bytes([0, 0, 0x0D, 2, 0, 0, 0, 3, 0, 0, 0, 2]) + floats.tobytes())
+        self.assertAllEqual(kvae.sources.read_idx(path / "f"), floats.astype(np.float32))
+        (path / "f").write_bytes((path / "f").read_bytes()[:-1])
+        with self.assertRaisesRegex(ValueError, "truncated or damaged: it has 35 bytes and promises 36"):
+            kvae.sources.read_idx(path / "f")
+        (path / "f").write_bytes(b"PNG")
+        with self.assertRaisesRegex(ValueError, "not an IDX file"):
+            kvae.sources.read_idx(path / "f")
+
+    def test_folder_of_images(self):
+        path = pathlib.Path(self.create_tempdir().full_path)
+        random = np.random.default_rng(0)
+        written = {}
+        for name in ("train/cat/1", "train/cat/2", "train/ant/1", "test/cat/9"):
+            image = random.integers(0, 256, (4, 3, 3)).astype(np.uint8)
+            written[name] = image
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / f"{name}.png").write_bytes(tf.io.encode_png(image).numpy())
+        data = kvae.data.load(str(path), validation=0)
+        order = ("train/ant/1", "train/cat/1", "train/cat/2")
+        self.assertAllEqual(data.train.array, np.stack([written[name] for name in order]))
+        self.assertAllEqual(data.train.y, [0, 1, 1])
+        self.assertAllEqual(data.test.array, written["test/cat/9"][None])
+        flat = kvae.data.load(str(path / "train" / "cat"), validation=0)
+        self.assertAllEqual(flat.train.array, np.stack([written["train/cat/1"], written["train/cat/2"]]))
+        self.assertEqual((flat.train.y, flat.test), (None, None))
+        (path / "train/cat/3.png").write_bytes(tf.io.encode_png(np.zeros((4, 4, 3), np.uint8)).numpy())
+        with self.assertRaisesRegex(ValueError, r"of one size, but .*1.png has shape \(4, 3, 3\) and .*3.png"):
+            kvae.data.load(str(path))
+        with self.assertRaisesRegex(ValueError, "nothing that kvae reads: x_train.npy, IDX"):
+            kvae.data.load(self.create_tempdir().full_path)
+
+    def test_memory_mapped(self):
+        """From disk batch by batch, the same as from memory."""
+        path = pathlib.Path(self.create_tempdir().full_path)
+        x = np.random.default_rng(0).integers(0, 256, (30, 4, 4, 1)).astype(np.uint8)
+        np.save(path / "x_train.npy", x)
+        np.save(path / "y_train.npy", np.arange(30))
+        data = kvae.data.load(str(path), validation=0.2, batch_size=7)
+        for split, rows in ((data.train, slice(0, 24)), (data.validation, slice(24, 30))):
+            self.assertIsInstance(split.array, np.memmap)
+            memory = Split(x[rows], np.arange(30)[rows], scale=1 / 255, batch_size=7, seed=split.seed)
+            self.assertAllEqual(split.x, memory.x)
+            for (a, b), (c, d) in zip(split.dataset(), memory.dataset(), strict=True):
+                self.assertAllEqual(a, c)
+                self.assertAllEqual(b, d)
+        vae = kvae.VAE(*kvae.networks.mlp((4, 4, 1), 2, hidden=(5,)), likelihood="continuous_bernoulli")
+        vae.compile()
+        vae.fit(data.train.dataset(), validation_data=data.validation.dataset(shuffle=False), epochs=2, verbose=0)
+        self.assertEqual(int(vae.optimizer.iterations), 8)
+        logs = [vae.evaluate(v, verbose=0) for v in (data.validation, data.validation.dataset(shuffle=False))]
+        self.assertAllClose(logs[0], logs[1], rtol=1e-5)
 
     def test_tensorflow_datasets(self):
         """A prepared directory of tensorflow-datasets, made here, read without a network."""
