@@ -1,21 +1,35 @@
 """Writing and reading `.keras` files so that nothing is half-written and a broken file is named."""
 
+import json
 import os
 import zipfile
 from pathlib import Path
 
 import keras
 
+_NOTE = "kvae.json"
 
-def save_model(model, path) -> None:
-    """Write `path` (ending in .keras) under a temporary name, then rename it."""
+
+def save_model(model, path, note: dict | None = None) -> None:
+    """Write `path` (ending in .keras) under a temporary name, then rename it; `note` is put into the file."""
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")
     try:
         model.save(temporary)
+        if note is not None:
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.writestr(_NOTE, json.dumps(note))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_note(path) -> dict:
+    """What `save_model` was given to note; empty where there is no such file or no note in it."""
+    if not Path(path).exists():
+        return {}
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read(_NOTE)) if _NOTE in archive.namelist() else {}
 
 
 def load_model(path):
