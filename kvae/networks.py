@@ -6,6 +6,7 @@ serves every family. They are ordinary Keras models; a pair of your own does as 
 
 import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 
@@ -15,6 +16,7 @@ def mlp(
     latent_dim: int,
     hidden: Sequence[int] = (400,),
     activation: str = "relu",
+    condition: int | Sequence[int] | None = None,
 ) -> tuple[keras.Model, keras.Model]:
     """Dense networks: the encoder's hidden layers in the order given, the decoder's in reverse.
 
@@ -23,6 +25,8 @@ def mlp(
         latent_dim: the number of latent dimensions D, at least 1.
         hidden: the sizes of the hidden layers; () gives linear networks.
         activation: of the hidden layers.
+        condition: the number of classes, or the shape of the vectors, of a conditional model; both networks then
+            take it as a second input, beside x and beside z.
 
     Returns:
         encoder, `[B, *event_shape]` to features `[B, hidden[-1]]`, and decoder, `[B, D]` to `[B, hidden[0]]`.
@@ -31,14 +35,14 @@ def mlp(
     for size in hidden:
         _positive("hidden sizes", size)
     x = keras.Input(event_shape, name="x")
-    h = keras.layers.Flatten(name="flatten")(x)
+    h, x_inputs = _beside(keras.layers.Flatten(name="flatten")(x), x, condition)
     for i, size in enumerate(hidden):
         h = keras.layers.Dense(size, activation=activation, name=f"hidden_{i + 1}")(h)
     z = keras.Input((latent_dim,), name="z")
-    g = keras.layers.Identity(name="identity")(z)
+    g, z_inputs = _beside(keras.layers.Identity(name="identity")(z), z, condition)
     for i, size in enumerate(reversed(hidden)):
         g = keras.layers.Dense(size, activation=activation, name=f"hidden_{i + 1}")(g)
-    return keras.Model(x, h, name="encoder"), keras.Model(z, g, name="decoder")
+    return keras.Model(x_inputs, h, name="encoder"), keras.Model(z_inputs, g, name="decoder")
 
 
 def conv(
@@ -48,6 +52,7 @@ def conv(
     kernel_size: int = 3,
     dense: int = 128,
     activation: str = "relu",
+    condition: int | Sequence[int] | None = None,
 ) -> tuple[keras.Model, keras.Model]:
     """Strided convolutions: each level halves the height and width (rounded up), the decoder undoes it.
 
@@ -61,44 +66,192 @@ def conv(
         kernel_size: of every convolution.
         dense: the size of the dense layer between the last feature map and the features.
         activation: of every layer.
+        condition: as in `mlp`; it joins the encoder before its dense layer.
 
     Returns:
         encoder, `[B, *event_shape]` to features `[B, dense]`, and decoder, `[B, D]` to
         `[B, H, W, filters[0]]` (or `[B, T, filters[0]]`).
     """
     event_shape, latent_dim = _checked(event_shape, latent_dim)
-    if len(event_shape) > 3:
-        raise ValueError(f"conv takes an event shape (H, W, C), (T, C) or (T,), got {event_shape}.")
-    if not filters:
-        raise ValueError("conv needs at least one level, got filters=(). For linear networks use mlp(hidden=()).")
-    for size in (*filters, kernel_size, dense):
-        _positive("filters, kernel_size and dense", size)
-    channelled = event_shape if len(event_shape) > 1 else (*event_shape, 1)
-    two = len(channelled) == 3
-    down = keras.layers.Conv2D if two else keras.layers.Conv1D
-    up = keras.layers.Conv2DTranspose if two else keras.layers.Conv1DTranspose
-    crop = keras.layers.Cropping2D if two else keras.layers.Cropping1D
+    maps = _maps("conv", event_shape, filters, kernel_size, dense)
     options = {"strides": 2, "padding": "same", "activation": activation}
 
     x = keras.Input(event_shape, name="x")
-    h = x if channelled == event_shape else keras.layers.Reshape(channelled, name="channel")(x)
-    sizes = [channelled[:-1]]
+    h = keras.layers.Reshape(maps.shape, name="channel")(x) if maps.shape != event_shape else x
     for i, size in enumerate(filters):
-        h = down(size, kernel_size, name=f"conv_{i + 1}", **options)(h)
-        sizes.append(tuple(math.ceil(n / 2) for n in sizes[-1]))
-    h = keras.layers.Flatten(name="flatten")(h)
+        h = maps.conv(size, kernel_size, name=f"conv_{i + 1}", **options)(h)
+    h, x_inputs = _beside(keras.layers.Flatten(name="flatten")(h), x, condition)
     h = keras.layers.Dense(dense, activation=activation, name="dense")(h)
 
     z = keras.Input((latent_dim,), name="z")
-    g = keras.layers.Dense(dense, activation=activation, name="dense")(z)
-    g = keras.layers.Dense(math.prod(sizes[-1]) * filters[-1], activation=activation, name="grow")(g)
-    g = keras.layers.Reshape((*sizes[-1], filters[-1]), name="map")(g)
+    g, z_inputs = _beside(z, z, condition)
+    g = keras.layers.Dense(dense, activation=activation, name="dense")(g)
+    g = keras.layers.Dense(math.prod(maps.sizes[-1]) * filters[-1], activation=activation, name="grow")(g)
+    g = keras.layers.Reshape((*maps.sizes[-1], filters[-1]), name="map")(g)
     for i, size in enumerate(reversed(filters)):
-        g = up(size, kernel_size, name=f"conv_{i + 1}", **options)(g)
-        extra = [(0, 2 * small - big) for small, big in zip(sizes[-1 - i], sizes[-2 - i], strict=True)]
-        if any(end for _, end in extra):
-            g = crop(tuple(extra) if two else extra[0], name=f"crop_{i + 1}")(g)
-    return keras.Model(x, h, name="encoder"), keras.Model(z, g, name="decoder")
+        g = maps.up(size, kernel_size, name=f"conv_{i + 1}", **options)(g)
+        g = _cropped(maps, g, maps.sizes[-2 - i], f"crop_{i + 1}")
+    return keras.Model(x_inputs, h, name="encoder"), keras.Model(z_inputs, g, name="decoder")
+
+
+def resnet(
+    event_shape: Sequence[int],
+    latent_dim: int,
+    filters: Sequence[int] = (32, 64),
+    blocks: int = 1,
+    kernel_size: int = 3,
+    bottleneck: int = 2,
+    dense: int = 128,
+    activation: str = "relu",
+    normalization: str | None = None,
+    dropout: float = 0.0,
+    skips: bool = False,
+    condition: int | Sequence[int] | None = None,
+) -> tuple[keras.Model, keras.Model]:
+    """Residual networks: each level is a strided block that halves the height and width, and `blocks` that keep them.
+
+    A block is h + f(h), f being three convolutions, each after normalisation and activation: to 1/`bottleneck` of
+    the filters (1 x 1), through the kernel (strided, or strided and transposed), and back (1 x 1). Where the stride
+    or the number of filters changes, h is projected by a 1 x 1 convolution of the same stride. The decoder mirrors
+    the encoder and crops at every level, so that any size works.
+
+    Args:
+        event_shape: (H, W, C); or (T, C) or (T,), which are convolved in one dimension.
+        latent_dim: the number of latent dimensions D, at least 1.
+        filters: of the encoder's levels; the decoder's are the same in reverse.
+        blocks: how many blocks of each level keep the size, at least 0.
+        kernel_size: of the middle convolutions.
+        bottleneck: by how much the middle convolution is narrower, at least 1.
+        dense: the size of the dense layer between the last feature map and the features.
+        activation: of every layer.
+        normalization: None, "batch", "layer" or "group" (of up to 8 groups), before each activation of a block;
+            the convolutions have no bias then, which it would cancel.
+        dropout: the part of the feature maps that is dropped as a whole before a block's last convolution.
+        skips: True to add a linear map of z to the features at every level of the decoder, so that no level
+            can lose it (Dieng et al. 2019).
+        condition: as in `conv`.
+
+    Returns:
+        encoder, `[B, *event_shape]` to features `[B, dense]`, and decoder, `[B, D]` to
+        `[B, H, W, filters[0]]` (or `[B, T, filters[0]]`).
+
+    References: He, Zhang, Ren, Sun (2016), Identity mappings in deep residual networks, arXiv 1603.05027. Dieng,
+    Kim, Rush, Blei (2019), Avoiding latent variable collapse with generative skip models, arXiv 1807.04863.
+    """
+    event_shape, latent_dim = _checked(event_shape, latent_dim)
+    maps = _maps("resnet", event_shape, filters, kernel_size, dense)
+    _positive("bottleneck", bottleneck)
+    if isinstance(blocks, bool) or not hasattr(blocks, "__index__") or blocks < 0:
+        raise ValueError(f"blocks must be a whole number of at least 0, got {blocks!r}.")
+    if normalization not in (None, "batch", "layer", "group"):
+        raise ValueError(f"normalization must be None, 'batch', 'layer' or 'group', got {normalization!r}.")
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"dropout is a part, 0 <= dropout < 1, got {dropout!r}.")
+
+    bias = {"use_bias": normalization is None}
+
+    def ready(h):
+        if normalization == "group":
+            h = keras.layers.GroupNormalization(math.gcd(8, h.shape[-1]))(h)
+        elif normalization is not None:
+            kind = keras.layers.BatchNormalization if normalization == "batch" else keras.layers.LayerNormalization
+            h = kind()(h)
+        return keras.layers.Activation(activation)(h)
+
+    def block(h, size, strides=1, conv=maps.conv):
+        narrow = -(-size // bottleneck)
+        f = maps.conv(narrow, 1, **bias)(ready(h))
+        f = conv(narrow, kernel_size, strides=strides, padding="same", **bias)(ready(f))
+        f = ready(f)
+        if dropout:
+            f = maps.dropout(dropout)(f)
+        f = maps.conv(size, 1, **bias)(f)
+        if strides > 1 or h.shape[-1] != size:
+            h = conv(size, 1, strides=strides, padding="same", **bias)(h)
+        return keras.layers.Add()([h, f])
+
+    x = keras.Input(event_shape, name="x")
+    h = keras.layers.Reshape(maps.shape, name="channel")(x) if maps.shape != event_shape else x
+    h = maps.conv(filters[0], kernel_size, padding="same", name="stem", **bias)(h)
+    for size in filters:
+        h = block(h, size, strides=2)
+        for _ in range(blocks):
+            h = block(h, size)
+    h, x_inputs = _beside(keras.layers.Flatten(name="flatten")(ready(h)), x, condition)
+    h = keras.layers.Dense(dense, activation=activation, name="dense")(h)
+
+    z = keras.Input((latent_dim,), name="z")
+    given, z_inputs = _beside(z, z, condition)
+
+    def reached(g, level):
+        if not skips:
+            return g
+        size = g.shape[-1]
+        skip = keras.layers.Dense(size, use_bias=False, name=f"skip_{level}")(given)
+        return keras.layers.Add()([g, keras.layers.Reshape((1,) * (len(g.shape) - 2) + (size,))(skip)])
+
+    g = keras.layers.Dense(dense, activation=activation, name="dense")(given)
+    g = keras.layers.Dense(math.prod(maps.sizes[-1]) * filters[-1], name="grow")(g)
+    g = reached(keras.layers.Reshape((*maps.sizes[-1], filters[-1]), name="map")(g), 0)
+    for i, size in enumerate(reversed(filters)):
+        for _ in range(blocks):
+            g = block(g, size)
+        g = block(g, filters[max(0, len(filters) - 2 - i)], strides=2, conv=maps.up)
+        g = reached(_cropped(maps, g, maps.sizes[-2 - i], f"crop_{i + 1}"), i + 1)
+    return keras.Model(x_inputs, h, name="encoder"), keras.Model(z_inputs, ready(g), name="decoder")
+
+
+def _beside(flat, main, condition):
+    """The flat features with the condition beside them, and the inputs of the network."""
+    if condition is None:
+        return flat, main
+    shape = (condition,) if isinstance(condition, int) else tuple(condition)
+    for size in shape:
+        _positive("condition", size)
+    given = keras.Input(shape, name="condition")
+    aside = given if len(shape) == 1 else keras.layers.Flatten(name="flat_condition")(given)
+    return keras.layers.Concatenate(name="with_condition")([flat, aside]), [main, given]
+
+
+class _Maps(NamedTuple):
+    """Feature maps of an event and the layers for their number of dimensions.
+
+    Attributes:
+        shape: of the event, with a channel axis.
+        sizes: the height and width of the maps, level by level.
+        conv, up, crop, dropout: classes of layers.
+    """
+
+    shape: tuple[int, ...]
+    sizes: list[tuple[int, ...]]
+    conv: Any
+    up: Any
+    crop: Any
+    dropout: Any
+
+
+def _maps(what, event_shape, filters, kernel_size, dense) -> _Maps:
+    if len(event_shape) > 3:
+        raise ValueError(f"{what} takes an event shape (H, W, C), (T, C) or (T,), got {event_shape}.")
+    if not filters:
+        raise ValueError(f"{what} needs at least one level, got filters=(). For linear networks use mlp(hidden=()).")
+    for size in (*filters, kernel_size, dense):
+        _positive("filters, kernel_size and dense", size)
+    shape = event_shape if len(event_shape) > 1 else (*event_shape, 1)
+    sizes = [shape[:-1]]
+    for _ in filters:
+        sizes.append(tuple(math.ceil(n / 2) for n in sizes[-1]))
+    dimensions = f"{len(shape) - 1}D"
+    names = f"Conv{dimensions}", f"Conv{dimensions}Transpose", f"Cropping{dimensions}", f"SpatialDropout{dimensions}"
+    return _Maps(shape, sizes, *(getattr(keras.layers, name) for name in names))
+
+
+def _cropped(maps: _Maps, g, sizes: tuple[int, ...], name: str):
+    """The map g without what is beyond `sizes` at the end of each axis."""
+    extra = tuple((0, have - want) for have, want in zip(g.shape[1:-1], sizes, strict=True))
+    if not any(end for _, end in extra):
+        return g
+    return maps.crop(extra if len(extra) > 1 else extra[0], name=name)(g)
 
 
 def _checked(event_shape, latent_dim) -> tuple[tuple[int, ...], int]:

@@ -33,3 +33,43 @@ class Linear(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self):
         """The constructor's arguments."""
         return {"start": self.start, "end": self.end, "steps": self.steps}
+
+
+@keras.saving.register_keras_serializable("kvae")
+class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
+    """`cycles` times from `start` to `end`, each time in a straight line and then at rest; `end` from `steps` on.
+
+    weight(t) = start + (end - start) min(u / rising, 1),   u = cycles t / steps mod 1   for t < steps
+
+    Args:
+        start, end: the weights at the beginning and the end of each cycle.
+        steps: the length of all cycles together, at least `cycles`.
+        cycles: how many, at least 1.
+        rising: the part of a cycle in which the weight rises, 0 < rising <= 1.
+
+    Reference: Fu et al. (2019), Cyclical annealing schedule: a simple approach to mitigating KL vanishing,
+    arXiv 1903.10145.
+
+    >>> schedule = Cyclical(0.0, 1.0, steps=100, cycles=2)
+    >>> [round(float(schedule(step)), 2) for step in (0, 10, 25, 49, 50, 60, 100)]
+    [0.0, 0.4, 1.0, 1.0, 0.0, 0.4, 1.0]
+    """
+
+    def __init__(self, start: float = 0.0, end: float = 1.0, steps: int = 1000, cycles: int = 4, rising: float = 0.5):
+        if cycles < 1 or steps < cycles:
+            raise ValueError(f"Cyclical needs cycles >= 1 and steps >= cycles, got cycles={cycles}, steps={steps}.")
+        if not 0.0 < rising <= 1.0:
+            raise ValueError(f"Cyclical needs 0 < rising <= 1, got {rising}.")
+        self.start, self.end, self.steps = float(start), float(end), int(steps)
+        self.cycles, self.rising = int(cycles), float(rising)
+
+    def __call__(self, step):
+        """The weight at `step`, a float32 scalar."""
+        step = tf.cast(step, tf.float32)
+        part = tf.minimum(tf.math.floormod(self.cycles * step / self.steps, 1.0) / self.rising, 1.0)
+        return self.start + (self.end - self.start) * tf.where(step < self.steps, part, 1.0)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        own = {"start": self.start, "end": self.end, "steps": self.steps}
+        return own | {"cycles": self.cycles, "rising": self.rising}
