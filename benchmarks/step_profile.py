@@ -93,7 +93,7 @@ def main():
     made = vae.programs.made
     (program,) = (made[key] for key in made if isinstance(key[0], Preparation) and key[3] == job.batch)
     rows = tf.zeros([2, job.batch], tf.int32)
-    arguments = tf.zeros([2, 784], tf.uint8), tf.zeros([0]), rows, tf.constant(0), tf.constant(0)
+    arguments = tf.zeros([2, 784], tf.uint8), tf.zeros([0]), tf.zeros([0]), rows, tf.constant(0), tf.constant(0)
     text = program.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
     time, whole = shares(record(vae, x, job.batch), operations(text))
     time["dispatch and waiting"] = whole - time.total()
