@@ -1,17 +1,15 @@
 """Estimates with error bars: the log-likelihood by importance sampling, the ELBO and its terms."""
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from kvae import feed
+from kvae import feed, resolve
+from kvae.importance import Draws
 from kvae.loop import multiply_adds, prefers_xla
-from kvae.splits import Split
 
-_BATCH = 512
 _FLOATS_PER_CHUNK = 16_000_000  # of the decoder's widest layer
 _WORTH_COMPILING = 5e10  # multiply-adds of a batch: half a second
 
@@ -55,7 +53,7 @@ def log_likelihood(vae, data, samples: int = 5000, seed: int = 0, chunk: int | N
     is a few, it is too small and the bound is loose.
 
     Args:
-        vae: a `kvae.VAE`.
+        vae: a `kvae.VAE` whose posterior has a density; for others a ValueError is raised.
         data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
         samples: K.
         seed: of the draws; those of example i are a function of (seed, i, K).
@@ -108,21 +106,15 @@ def independent_pixels(vae, train, test) -> Estimate:
         vae: for its likelihood.
         train, test: arrays, splits or datasets.
     """
-    x = np.concatenate(list(_batches(vae, train))).astype(np.float64)
+    x = np.concatenate([x for x, _ in feed.batches(train, vae.likelihood)]).astype(np.float64)
     mean = (x.sum(0) + 0.5) / (len(x) + 1.0) if vae.likelihood.support.integer else x.mean(0)
     config = vae.likelihood.get_config() | {"project": False, "name": None}
     if "scale" in config:
         config["scale"] = max(float(np.sqrt(np.square(x - mean).mean())), 1e-3)
     model = type(vae.likelihood)(**config)
     model.build(feature_shape=vae.event_shape, event_shape=vae.event_shape)
-    low = np.full(mean.shape, -max(50.0, np.abs(x).max()))
-    high = -low
-    for _ in range(80):  # bisection: the mean rises with the parameter
-        middle = (low + high) / 2
-        below = model.distribution(tf.constant(middle[None], tf.float32)).mean()[0].numpy() < mean
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    p = model.distribution(tf.constant(low[None], tf.float32))
-    values = np.concatenate([p.log_prob(batch).numpy() for batch in _batches(vae, test)])
+    p = model.distribution(tf.constant(vae.likelihood.matching(mean)[None], tf.float32))
+    values = np.concatenate([p.log_prob(batch).numpy() for batch, _ in feed.batches(test, vae.likelihood)])
     return _mean(values, np.zeros_like(values), 1, vae.likelihood.measure)
 
 
@@ -144,26 +136,29 @@ def _scan(vae, data, samples, seed, chunk) -> _Scan:
         raise ValueError(f"samples must be at least 1, got {samples}.")
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}.")
-    chunk = chunk or max(1, _FLOATS_PER_CHUNK // vae.widest)
-    together = _evenly(_BATCH, max(1, chunk // samples))  # examples; one, in several chunks, if samples > chunk
+    resolve.check_density(vae.posterior, "log p(x) by importance sampling")
+    draws = vae.programs.get("draws", lambda: Draws(vae))
+    chunk = chunk or max(1, _FLOATS_PER_CHUNK // draws.widest)
+    together = _evenly(feed.ROWS, max(1, chunk // samples))  # examples; one, in several chunks, if samples > chunk
     chunk = _evenly(samples, chunk)
     work = samples * multiply_adds(vae.decoder, vae.likelihood)  # for each example
     parts: list[tuple] = []
     number = 0  # of the example
-    for x in _batches(vae, data):
-        features = vae.encode_features(x)  # once a batch, however many draws
+    for x, condition in feed.batches(data, vae.likelihood, vae.condition_shape):
+        features = draws.features(x, condition)  # once a batch, however many draws
         q = vae.posterior.distribution(features)
-        code, kl = q.mean().numpy(), vae.closed_form_kl(q)
+        code, kl = q.mean().numpy(), draws.closed_form_kl(q, condition)
         kl = None if kl is None else kl.numpy()
         jit = work * len(x) > _WORTH_COMPILING and prefers_xla(vae.decoder)
         for i in range(0, len(x), together):
             rows = np.arange(i, min(i + together, len(x)))
             padded = np.resize(rows, together) if jit else rows  # one shape, one compilation
+            given = None if condition is None else tf.gather(condition, padded)
             sums = _Sums()
             for draw in range(0, samples, chunk):
                 first = (number + i) * samples + draw
                 count = min(chunk, samples - draw)
-                terms = vae.draw_terms(x[padded], tf.gather(features, padded), seed, first, count, jit)
+                terms = draws.terms(x[padded], tf.gather(features, padded), given, seed, first, count, jit)
                 sums.add(*(t.numpy()[:, : len(rows)] for t in terms))
             parts.append((*sums.result(None if kl is None else kl[rows]), code[rows]))
         number += len(x)
@@ -231,28 +226,3 @@ def _active_units(code: np.ndarray, seed: int, threshold: float = 0.01, resample
     counts = [(code[random.integers(0, n, n)].var(0) > threshold).sum() for _ in range(resamples)]
     active = float((code.var(0) > threshold).sum())
     return Estimate(active, float(np.std(counts)), 0.0, 1.0, "units", "", 1, n)
-
-
-def _batches(vae, data) -> Iterator[np.ndarray]:
-    """The examples of an array, a split or a dataset, checked, some at a time."""
-    split = feed.split_of(data)
-    if split is not None:
-        _refuse_weights(split.sample_weight)
-        feed.check_split(split, vae.likelihood)
-        yield from split.chunks(_BATCH)
-        return
-    if not isinstance(data, tf.data.Dataset):
-        raise ValueError(f"data must be an array, a split of kvae.data or a tf.data.Dataset, got {type(data)}.")
-    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("The dataset never ends: give data.take(n).")
-    for element in data:
-        x, weight = feed.unpack(element)
-        _refuse_weights(weight)
-        batch = Split(x.numpy())
-        feed.check_split(batch, vae.likelihood)
-        yield batch.x
-
-
-def _refuse_weights(weight) -> None:
-    if weight is not None:
-        raise ValueError("kvae.evaluate gives every example the same weight: leave sample_weight out of the data.")

@@ -34,6 +34,9 @@ def saved_model(vae, path, verbose: bool = False) -> str:
     | sample | seed | z from the prior, mean of p(x given z) |
     | score | x, seed | elbo, reconstruction, kl at one z, nats |
 
+    A conditional model has an input `condition` `[B, *condition_shape]`, float32, in each: classes are one-hot. A
+    deterministic posterior has no scale in `encode`, and no `score`.
+
     The files are written under a temporary name and renamed when complete.
 
     Raises:
@@ -66,6 +69,9 @@ def _endpoints(vae) -> dict:
     x = tf.TensorSpec((None, *vae.event_shape), vae.likelihood.compute_dtype, name="x")
     z = tf.TensorSpec((None, vae.latent_dim), vae.likelihood.compute_dtype, name="z")
     seed = tf.TensorSpec((None,), tf.int32, name="seed")
+    given = []
+    if vae.condition_shape is not None:
+        given.append(tf.TensorSpec((None, *vae.condition_shape), tf.float32, name="condition"))
 
     def row_noise(seed):
         def one(s):
@@ -73,29 +79,29 @@ def _endpoints(vae) -> dict:
 
         return tf.map_fn(one, seed, fn_output_signature=tf.TensorSpec((vae.latent_dim,), z.dtype))
 
-    def reconstruct(x):
-        return {"mean": vae.call(x, training=False)}
+    def reconstruct(x, condition=None):
+        return {"mean": vae.call(x, condition, training=False)}
 
-    def encode(x):
-        return vae.posterior.export(vae.posterior.distribution(vae.encoder(x, training=False)))
+    def encode(x, condition=None):
+        return vae.posterior.export(vae.posterior.distribution(vae.encode_features(x, condition)))
 
-    def decode(z):
-        return {"mean": vae.likelihood.distribution(vae.decoder(z, training=False)).mean()}
+    def decode(z, condition=None):
+        return {"mean": vae.likelihood.distribution(vae.decode_features(z, condition)).mean()}
 
-    def sample(seed):
-        z = vae.prior.distribution(vae.encode).bijector.forward(row_noise(seed))
-        return {"z": z} | decode(z)
+    def sample(seed, condition=None):
+        z = vae.prior.distribution(vae.encode, condition).bijector.forward(row_noise(seed))
+        return {"z": z} | decode(z, condition)
 
-    def score(x, seed):
-        terms = vae._terms(x, row_noise(seed)[None])
+    def score(x, seed, condition=None):
+        terms = vae._terms(x, row_noise(seed)[None], condition)
         reconstruction, kl = terms.log_px_z[0], vae.objective.kl(terms)
         return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
-    return {
-        "serving_default": (reconstruct, [x]),
-        "encode": (encode, [x]),
-        "decode": (decode, [z]),
-        "reconstruct": (reconstruct, [x]),
-        "sample": (sample, [seed]),
-        "score": (score, [x, seed]),
+    endpoints = {
+        "serving_default": (reconstruct, [x, *given]),
+        "encode": (encode, [x, *given]),
+        "decode": (decode, [z, *given]),
+        "reconstruct": (reconstruct, [x, *given]),
+        "sample": (sample, [seed, *given]),
     }
+    return endpoints | {"score": (score, [x, seed, *given])} if vae.posterior.has_density else endpoints

@@ -8,6 +8,7 @@ float64 under a float64 policy.
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -30,7 +31,8 @@ def positive(raw, floor: float, cap: float):
 def kl(q, p):
     """KL(q || p) in nats, batch-shaped, from TFP's registry; None where no closed form is registered.
 
-    For a q with a full covariance and a p with a diagonal one it is written out, without the linear solves:
+    Also None for a point mass, which has no density; what TFP registers for it is no divergence. For a q with a
+    full covariance and a p with a diagonal one it is written out, without the linear solves:
     sum_i log(s_i / L_ii) + (|L_i|^2 + (m_i - n_i)^2) / (2 s_i^2) - 1/2.
     """
     if isinstance(q, tfd.MultivariateNormalTriL) and isinstance(p, tfd.MultivariateNormalDiag):
@@ -38,6 +40,8 @@ def kl(q, p):
         square = tf.reduce_sum(tf.square(factor), axis=-1) + tf.square(q.loc - p.mean())
         logs = tf.math.log(scale) - tf.math.log(q.scale.diag_part())
         return tf.reduce_sum(logs + 0.5 * square / tf.square(scale) - 0.5, axis=-1)
+    if isinstance(q, tfd.VectorDeterministic):
+        return None
     try:
         return tfd.kl_divergence(q, p)
     except NotImplementedError:
@@ -99,8 +103,12 @@ class Posterior(Family):
 
     A posterior is reparameterised by its bijector: `z = q.bijector.forward(eps)` with eps ~ N(0, I) is the
     g(eps, phi, x) of Kingma and Welling (2013).
+
+    Class attributes:
+        has_density: False where q(z|x) is a point mass; then there is no KL, no ELBO and no log-likelihood.
     """
 
+    has_density = True
     latent_dim: int
 
     def build(self, feature_shape, latent_dim):
@@ -129,6 +137,10 @@ class Posterior(Family):
         """q(z|x) for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
         raise NotImplementedError
 
+    def draw(self, q, eps):
+        """z = g(eps, phi, x) `[S, B, D]` for standard normal noise eps of that shape."""
+        return q.bijector.forward(eps)
+
     def export(self, q) -> dict:
         """What the SavedModel's `encode` puts out for q: names to tensors `[B, ...]`."""
         return {"mean": q.mean(), "scale": q.stddev()}
@@ -140,14 +152,16 @@ class Likelihood(Family):
     Class attributes:
         support: the `Support` of x.
         measure: "mass" or "density", what a log-probability is the logarithm of.
+        per_element: how many parameters each element of the event has.
     """
 
     support: Support
     measure: str
+    per_element = 1
     event_shape: tuple[int, ...]
 
     def build(self, feature_shape, event_shape):
-        """Make the projection from features to one parameter per element of the event.
+        """Make the projection from features to the first parameter of each element of the event.
 
         Flat features are projected to the whole event; a feature map with the event's height and width is
         projected channel by channel, the same way at every place.
@@ -163,18 +177,19 @@ class Likelihood(Family):
                 "cropping it with keras.layers.Cropping2D."
             )
         units = math.prod(event_shape[len(place) :])
-        if not self.project and feature_shape[-1] != units:
-            raise self._wrong_size("decoder", feature_shape, (*place, units))
+        if not self.project and feature_shape[-1] != self.per_element * units:
+            raise self._wrong_size("decoder", feature_shape, (*place, self.per_element * units))
         self._add_projection(units)
         if self.projection is not None:
             self.projection.build((None, *feature_shape))
 
-    def _event(self, features):
-        """The parameters of p, shaped `[..., *event_shape]`, for decoder features `[..., *feature_shape]`."""
+    def _event(self, features) -> list:
+        """The parameters of p, each `[..., *event_shape]`, for decoder features `[..., *feature_shape]`."""
         feature_shape = self._build_shapes_dict["feature_shape"]
         lead = tf.shape(features)[: len(features.shape) - len(feature_shape)]
         parameters = self._parameters(tf.reshape(features, [-1, *feature_shape]))  # Dense is faster on one batch axis
-        return tf.reshape(parameters, tf.concat([lead, self.event_shape], axis=0))
+        shape = tf.concat([lead, self.event_shape], axis=0)
+        return [tf.reshape(one, shape) for one in tf.split(parameters, self.per_element, axis=-1)]
 
     def _independent(self, elementwise) -> tfd.Distribution:
         together = Independent if hasattr(elementwise, "event_log_prob") else tfd.Independent
@@ -189,29 +204,53 @@ class Likelihood(Family):
         del x, weight
         return p
 
+    def matching(self, mean):
+        """The first parameter of the p whose mean is `mean`, `[*event_shape]`: NumPy to NumPy, float64."""
+        raise NotImplementedError
+
+    def adapt(self, mean) -> None:
+        """Start the projection at the data: set its bias so that zero features give p the mean `[*event_shape]`.
+
+        A projection that is the same at every place gets the mean over the places. Between 0 and 1 the mean is
+        kept in [0.001, 0.999] (Burda et al. 2016).
+        """
+        assert self.projection is not None
+        bias = self.projection.bias
+        mean = np.asarray(mean, np.float64).reshape(-1, bias.shape[0]).mean(axis=0)
+        bias.assign(self.matching(np.clip(mean, 1e-3, 1.0 - 1e-3) if self.support.high == 1.0 else mean))
+
     def draw(self, p, uniform):
         """A sample of x from p, out of uniform numbers of the same shape, `[..., *event_shape]`."""
         raise NotImplementedError
 
 
 class Prior(keras.layers.Layer):
-    """Abstract: p(z), used through `.distribution(encode)`."""
+    """Abstract: p(z), or p(z|c) in a conditional model, used through `.distribution(encode, condition)`.
 
+    Class attributes:
+        conditional: True where the prior depends on the condition.
+    """
+
+    conditional = False
     taken = False  # by a model
 
     def __init__(self, name: str | None = None, dtype: str | None = None):
         super().__init__(name=name, dtype=parameter_dtype(dtype))
 
-    def build(self, latent_dim):
-        """Take the number of latent dimensions."""
+    def build(self, latent_dim, condition_shape=None):
+        """Take the number of latent dimensions, and the shape of one condition."""
+        del condition_shape
         self.latent_dim = int(latent_dim)
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
         return {"name": self.name, "dtype": self.compute_dtype}
 
-    def distribution(self, encode) -> tfd.Distribution:
-        """p(z): batch `[]`, event `[latent_dim]`. `encode` is the model's, for priors made of posteriors."""
+    def distribution(self, encode, condition=None) -> tfd.Distribution:
+        """p(z): batch `[]`, or `[B]` for conditions `[B, *condition_shape]`; event `[latent_dim]`.
+
+        `encode` is the model's, for priors made of posteriors.
+        """
         raise NotImplementedError
 
 

@@ -4,6 +4,7 @@ import math
 import numbers
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -27,7 +28,12 @@ class Bernoulli(Likelihood):
 
     def distribution(self, features) -> tfd.Distribution:
         """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
-        return self._independent(distributions.Bernoulli(logits=self._event(features), dtype=self.compute_dtype))
+        (logits,) = self._event(features)
+        return self._independent(distributions.Bernoulli(logits=logits, dtype=self.compute_dtype))
+
+    def matching(self, mean):
+        """log(mean) - log(1 - mean)."""
+        return np.log(mean) - np.log1p(-mean)
 
     def draw(self, p, uniform):
         """1 where a uniform number is below the probability."""
@@ -72,11 +78,21 @@ class ContinuousBernoulli(Likelihood):
 
     def distribution(self, features) -> tfd.Distribution:
         """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
-        logits = self._event(features)
+        (logits,) = self._event(features)
         if self.clip is not None:
             end = math.log1p(-self.clip) - math.log(self.clip)
             logits = tf.clip_by_value(logits, -end, end)
         return self._independent(distributions.ContinuousBernoulli(logits=logits, dtype=self.compute_dtype))
+
+    def matching(self, mean):
+        """The logits l, within +-1000, where 1/2 + coth(l/2)/2 - 1/l is the mean: by bisection, it rises with l."""
+        low, high = np.full(mean.shape, -1000.0), np.full(mean.shape, 1000.0)
+        for _ in range(60):
+            logits = (low + high) / 2
+            size = np.maximum(np.abs(logits), 1e-6)  # below it the mean is 1/2 to 1e-7
+            below = 0.5 + np.sign(logits) * (0.5 / np.tanh(0.5 * size) - 1.0 / size) < mean
+            low, high = np.where(below, logits, low), np.where(below, high, logits)
+        return low
 
     def draw(self, p, uniform):
         """The quantile function at uniform numbers."""
@@ -85,7 +101,7 @@ class ContinuousBernoulli(Likelihood):
 
 @keras.saving.register_keras_serializable("kvae")
 class Normal(Likelihood):
-    """Real x: log p(x|z) = sum_j log N(x_j; m_j, s^2), with the decoder's mean m and one scale s.
+    """Real x: log p(x|z) = sum_j log N(x_j; m_j, s^2), with the decoder's mean m and one scale s, or s_j for each x_j.
 
     A density. The scale weighs reconstruction against the KL term: a beta-VAE with squared errors is this
     likelihood with a scale chosen by hand.
@@ -95,10 +111,13 @@ class Normal(Likelihood):
             s^2 = E_data E_q |x - m(z)|^2 / D,
             which needs no gradient (the ELBO is stationary in s there), with a moving average of s^2 kept as a
             weight for everything but training (1 before any training); or "learned", a weight that starts at 1
-            and is trained with the rest (Lin et al. 2019); or a positive number.
+            and is trained with the rest (Lin et al. 2019); or "local", a scale for every element out of the
+            decoder, s_j = floor + softplus(u_j), that starts at 1: how sure the model is of each element, and in
+            need of care in training (docs/training.md); or a positive number.
         momentum: of that moving average.
-        floor: the smallest scale of "learned" and "optimal".
-        project, name, dtype: see `kvae.families.Family`; with project=False the decoder's output is the mean.
+        floor: the smallest scale of "learned", "optimal" and "local".
+        project, name, dtype: see `kvae.families.Family`; with project=False the decoder's output is the mean
+            ("local": the means and then the u, along the last axis).
 
     References: Lin, Roberts, Trigoni, Clark (2019), Balancing reconstruction quality and regularisation in
     ELBO for VAEs, arXiv 1909.03765. Rybkin, Daniilidis, Levine (2021), Simple and effective VAE training with
@@ -119,14 +138,20 @@ class Normal(Likelihood):
     ):
         super().__init__(project=project, name=name, dtype=dtype)
         positive_number = isinstance(scale, numbers.Real) and not isinstance(scale, bool) and 0 < scale < math.inf
-        if not positive_number and scale not in ("learned", "optimal"):
-            raise ValueError(f"Normal needs scale= a positive number, 'learned' or 'optimal', got {scale!r}.")
+        if not positive_number and scale not in ("learned", "optimal", "local"):
+            raise ValueError(f"Normal needs scale= a positive number, 'learned', 'optimal' or 'local', got {scale!r}.")
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"Normal needs 0 <= momentum < 1, got {momentum}.")
         if not 0.0 < floor < 1.0:
             raise ValueError(f"Normal needs 0 < floor < 1, the scale at the start, got {floor}.")
         self.scale = float(scale) if positive_number else scale
         self.momentum, self.floor = momentum, floor
+        self.scale_projection = None
+
+    @property
+    def per_element(self):
+        """The mean, and the scale where it is local."""
+        return 2 if self.scale == "local" else 1
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
@@ -134,10 +159,19 @@ class Normal(Likelihood):
         return super().get_config() | own
 
     def build(self, feature_shape, event_shape):
-        """Make the projection to the mean, and the weight that the scale needs."""
+        """Make the projection to the mean, and the weights that the scale needs."""
         super().build(feature_shape, event_shape)
+        start = math.log(math.expm1(1.0 - self.floor))
+        if self.scale == "local" and self.project:
+            self.scale_projection = keras.layers.Dense(
+                self.projection.units,
+                dtype=self.compute_dtype,
+                kernel_initializer="zeros",
+                bias_initializer=keras.initializers.Constant(start),
+                name="scale_projection",
+            )
+            self.scale_projection.build((None, *feature_shape))
         if self.scale == "learned":
-            start = math.log(math.expm1(1.0 - self.floor))
             self.raw_scale = self.add_weight(
                 name="raw_scale", shape=(), initializer=keras.initializers.Constant(start), autocast=False
             )
@@ -149,6 +183,12 @@ class Normal(Likelihood):
                 name="updates", shape=(), initializer="zeros", trainable=False, dtype="int64"
             )
 
+    def _parameters(self, features):
+        means = super()._parameters(features)
+        if self.scale_projection is None:
+            return means
+        return tf.concat([means, tf.cast(self.scale_projection(features), means.dtype)], axis=-1)
+
     def _scale(self):
         if self.scale == "learned":
             return positive(self.raw_scale, self.floor, cap=1e6)
@@ -158,7 +198,15 @@ class Normal(Likelihood):
 
     def distribution(self, features) -> tfd.Distribution:
         """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
-        return self._independent(tfd.Normal(self._event(features), self._scale()))
+        if self.scale == "local":
+            loc, raw = self._event(features)
+            return self._independent(tfd.Normal(loc, positive(raw, self.floor, cap=1e6)))
+        (loc,) = self._event(features)
+        return self._independent(tfd.Normal(loc, self._scale()))
+
+    def matching(self, mean):
+        """The mean itself."""
+        return mean
 
     def calibrated(self, x, p, weight) -> tfd.Distribution:
         """p with the batch's own root-mean-square error over q's samples for the scale ("optimal" only)."""

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import noise
+from kvae import conditions, noise
 from kvae.splits import Preparation, Split
 
 _SECONDS_PER_CALL = 0.3  # what a call aims at, once the time of a step is known
@@ -165,9 +165,15 @@ class Loop:
         self.pace = model.programs.get(("pace", training, split.batch_size), _Pace)
         support = model.likelihood.support
         small = split.as_stored and support.integer and support.low >= 0 and support.high <= 255
-        self.array = tf.constant(split.array.astype(np.uint8) if small else split.array)
-        weight = split.sample_weight
-        self.weight = tf.zeros([0]) if weight is None else tf.constant(weight)
+        condition = conditions.checked(split.y, model.condition_shape, len(split))
+        self.arrays = [  # of which an empty one is not there
+            tf.constant(array)
+            for array in (
+                split.array.astype(np.uint8) if small else split.array,
+                np.zeros(0, np.float32) if split.sample_weight is None else split.sample_weight,
+                np.zeros(0, np.float32) if condition is None else condition,
+            )
+        ]
         self.rows: tuple[int, tf.Tensor, tf.Tensor] | None = None  # pass, whole batches, ragged batch
         self.logs: dict = {}
 
@@ -236,30 +242,33 @@ class Loop:
             self.rows = passes, tf.constant(rows[0].reshape(whole, size)), tf.constant(rows[1][None])
         in_whole = min(count, whole - first)
         if in_whole > 0:
-            self._program(self.training)(self.array, self.weight, self.rows[1], first, in_whole)
+            self._program(self.training)(*self.arrays, self.rows[1], first, in_whole)
         if count > max(in_whole, 0):  # the ragged batch comes once a pass: not worth a compilation
-            self._program(False)(self.array, self.weight, self.rows[2], 0, 1)
+            self._program(False)(*self.arrays, self.rows[2], 0, 1)
 
     def _program(self, may_jit: bool):
         """The compiled loop, made once for a model and a way of preparing its data."""
         jit = may_jit and self.model.jit_compile
         size = self.split.batch_size if jit else None  # XLA compiles for one shape, the rest for all
-        key = (self.split.preparation, self.training, len(self.weight) > 0, size, jit, self.array.dtype)
+        types = tuple((array.dtype, array.shape.rank) for array in self.arrays)
+        key = (self.split.preparation, self.training, len(self.arrays[1]) > 0, size, jit, types)
         return self.model.programs.get(key, lambda: self._compiled(jit, size))
 
     def _compiled(self, jit: bool, size: int | None):
-        program = _program(self.model, self.split.preparation, self.training, len(self.weight) > 0, jit)
+        program = _program(self.model, self.split.preparation, self.training, len(self.arrays[1]) > 0, jit)
         if self.model.run_eagerly:
             return program
         number = tf.TensorSpec([], tf.int32)
         rows = tf.TensorSpec([None, size], tf.int32)
-        array = tf.TensorSpec([None, *self.split.event_shape], self.array.dtype)
-        signature = [array, tf.TensorSpec([None], tf.float32), rows, number, number]
+        arrays = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in self.arrays]
+        signature = [*arrays, rows, number, number]
         return tf.function(program, input_signature=signature, jit_compile=jit)
 
 
 def _program(model, preparation: Preparation, training: bool, weighted: bool, jit: bool):
-    def program(array, weight, rows, first, count):
+    conditional = model.condition_shape is not None
+
+    def program(array, weight, condition, rows, first, count):
         def body(i):
             batch = rows[i]
             if training:
@@ -267,7 +276,8 @@ def _program(model, preparation: Preparation, training: bool, weighted: bool, ji
                 x = preparation(tf.gather(array, batch), 0, model.draws.value)
             else:
                 x = preparation(tf.gather(array, batch), batch[0], noise.BINARIZATION)
-            model.step(x, tf.gather(weight, batch) if weighted else None, training)
+            given = tf.gather(condition, batch) if conditional else None
+            model.step(x, given, tf.gather(weight, batch) if weighted else None, training)
             return (i + 1,)
 
         with noise.under_xla(jit):

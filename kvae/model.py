@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from kvae import feed, noise
+from kvae import conditions, feed, noise
 from kvae.families import Likelihood, Posterior, Prior
 from kvae.objectives import Objective, Terms
 from kvae.trackers import Faults, Trackers
@@ -28,13 +28,14 @@ class LatentVariableModel(Trainer):
     posterior: Posterior
     likelihood: Likelihood
     prior: Prior
+    condition_shape: tuple[int, ...] | None
 
-    def __init__(self, objective: Objective, seed: int, name: str | None = None):
+    def __init__(self, objective: Objective, seed: int, with_kl: bool = True, name: str | None = None):
         super().__init__(name=name)
         self.objective, self.seed = objective, int(seed)
         names = ("draws", "passes", "position", "pass_length")
         self.draws, self.passes, self.position, self.pass_length = (self._counter(name) for name in names)
-        self.trackers = Trackers(with_beta=objective.beta(tf.constant(0, tf.int64)) is not None)
+        self.trackers = Trackers(objective.beta(tf.constant(0, tf.int64)) is not None, with_kl)
         self.faults, self.test_faults = Faults(), Faults()
         self.seen = keras.metrics.Sum(name="seen", dtype="int64")  # examples of this evaluation so far
 
@@ -46,35 +47,39 @@ class LatentVariableModel(Trainer):
     def _noise_size(self) -> int:
         raise NotImplementedError
 
-    def _terms(self, x, eps, weight=None, training=False) -> Terms:
-        """The terms for x `[B, *event_shape]` and noise eps `[S, B, noise size]`."""
+    def _terms(self, x, eps, condition=None, weight=None, training=False) -> Terms:
+        """The terms for x `[B, *event_shape]`, noise eps `[S, B, noise size]` and prepared conditions."""
         raise NotImplementedError
 
     # ---- one step, for training and evaluation alike ----
 
     @property
     def metrics(self):
-        """The trackers: loss, elbo, reconstruction, kl, and beta where it moves."""
+        """The trackers: loss, elbo, reconstruction, kl, and beta where it moves; see `kvae.trackers`."""
         return self.trackers.metrics
 
     def train_step(self, data):
         """One optimizer step on a batch of a pipeline, as Keras calls it."""
-        x, weight = feed.unpack(data)
+        x, condition, weight = feed.unpack(data)
         with tf.control_dependencies([x]):  # a pipeline that fails leaves the counter alone
             self.draws.assign_add(1)
         with noise.under_xla(bool(self.jit_compile) and not tf.executing_eagerly()):
-            self.step(x, weight, training=True, checked=False)
+            self.step(x, condition, weight, training=True, checked=False)
         return self.trackers.logs()
 
     def test_step(self, data):
         """One evaluation step on a batch of a pipeline, as Keras calls it."""
-        x, weight = feed.unpack(data)
-        self.step(x, weight, training=False, checked=False)
+        x, condition, weight = feed.unpack(data)
+        self.step(x, condition, weight, training=False, checked=False)
         return self.trackers.logs()
 
-    def step(self, x, weight=None, training=False, checked=True):
-        """One step on x `[B, *event_shape]` with weights `[B]`; `checked`: x is known to be in the support."""
+    def step(self, x, condition=None, weight=None, training=False, checked=True):
+        """One step on x `[B, *event_shape]` with weights `[B]`; `checked`: x is known to be in the support.
+
+        A model that is not conditional leaves `condition`, which may be a label, alone.
+        """
         feed.check_shape(x.shape, self.event_shape)
+        given = None if self.condition_shape is None else conditions.prepared(condition, self.condition_shape)
         x = tf.cast(x, self.likelihood.compute_dtype)
         rows = x.shape[0] or tf.shape(x)[0]
         weight = tf.ones([rows]) if weight is None else tf.cast(weight, tf.float32)
@@ -86,11 +91,11 @@ class LatentVariableModel(Trainer):
             self.seen.update_state(rows)
         eps = self._noise(seed, stream, first, rows, self.objective.samples)
         if not training:
-            self._step(x, weight, eps, False, checked)
+            self._step(x, given, weight, eps, False, checked)
             return
         self._seed_layers()
         with tf.GradientTape() as tape:
-            loss = self.optimizer.scale_loss(self._step(x, weight, eps, True, checked))
+            loss = self.optimizer.scale_loss(self._step(x, given, weight, eps, True, checked))
         gradients = tape.gradient(loss, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
 
@@ -105,17 +110,17 @@ class LatentVariableModel(Trainer):
         found = [generator for layer in layers for generator in layer._seed_generators]
         return list(dict.fromkeys(found))  # a layer used twice counts once
 
-    def _step(self, x, weight, eps, training, checked):
+    def _step(self, x, condition, weight, eps, training, checked):
         """Terms, loss and trackers of a batch; the loss to differentiate is sum(w loss) / batch size."""
-        terms = self._terms(x, eps, weight, training)
+        terms = self._terms(x, eps, condition, weight, training)
         iteration = tf.convert_to_tensor(self.optimizer.iterations)
         reconstruction = tf.reduce_mean(terms.log_px_z, axis=0)
-        kl = self.objective.kl(terms)
-        penalty = tf.add_n([tf.cast(p, kl.dtype) for p in self.losses]) if self.losses else 0.0
+        kl = self.objective.kl(terms) if self.trackers.with_kl else None
+        penalty = tf.add_n([tf.cast(p, reconstruction.dtype) for p in self.losses]) if self.losses else 0.0
         loss = self.objective.loss(terms, iteration)  # [B]
         self.trackers.update(loss + penalty, reconstruction, kl, self.objective.beta(iteration), weight)
         outside = False if checked else tf.reduce_any(self.likelihood.support.outside(x))
-        bad = [tf.logical_not(tf.reduce_all(tf.math.is_finite(term))) for term in (reconstruction, kl)]
+        bad = [_not_finite(reconstruction), False if kl is None else _not_finite(kl)]
         if training:
             self.faults.update_state(self.draws.value, *bad, outside)
         else:
@@ -130,6 +135,10 @@ class LatentVariableModel(Trainer):
         if samples == 1:
             return eps[None]
         return tf.transpose(tf.reshape(eps, [rows, samples, size]), [1, 0, 2])
+
+
+def _not_finite(term):
+    return tf.logical_not(tf.reduce_all(tf.math.is_finite(term)))
 
 
 def _replica():

@@ -38,6 +38,11 @@ class Objective:
 
     samples: int
 
+    @property
+    def needs_density(self) -> bool:
+        """Whether the loss needs a density q(z|x), or its KL divergence to the prior."""
+        return True
+
     def kl(self, terms: Terms):
         """The estimate of KL(q(z|x) || p(z)) that this objective uses and the model reports, `[B]`."""
         raise NotImplementedError
@@ -50,6 +55,11 @@ class Objective:
         """The weight of the KL term at an optimizer step, a scalar, or None where it never moves."""
         del step
         return None
+
+    @property
+    def settles(self) -> int:
+        """The optimizer step from which on nothing is scheduled to move."""
+        return 0
 
     def get_config(self) -> dict:
         """Plain configuration: the constructor's arguments."""
@@ -99,6 +109,19 @@ class ELBO(Objective):
         self.kl_form, self.samples, self.free_bits = kl, int(samples), float(free_bits)
         self.weight = beta if callable(beta) else float(beta)
 
+    @property
+    def needs_density(self):
+        """False for beta = 0, where the loss is the reconstruction alone."""
+        return callable(self.weight) or self.weight > 0.0
+
+    @property
+    def settles(self):
+        """The length of beta's schedule, for those of kvae and Keras' that come to rest; 0 for others."""
+        schedules = keras.optimizers.schedules
+        if isinstance(self.weight, (schedules.PolynomialDecay, schedules.CosineDecay)):
+            return int(self.weight.decay_steps + getattr(self.weight, "warmup_steps", 0))
+        return int(getattr(self.weight, "steps", 0))
+
     def kl(self, terms):
         """The closed form or the Monte Carlo estimate of the KL term, `[B]`."""
         if self.kl_form != "monte_carlo" and terms.kl is not None:
@@ -113,6 +136,8 @@ class ELBO(Objective):
     def loss(self, terms, step):
         """-E_q log p(x|z) + beta KL, `[B]`."""
         reconstruction = tf.reduce_mean(terms.log_px_z, axis=0)
+        if not self.needs_density:
+            return -reconstruction
         beta = self.beta(step) if callable(self.weight) else self.weight
         return tf.cast(beta, reconstruction.dtype) * self._rate(terms) - reconstruction
 

@@ -94,6 +94,42 @@ class FullNormal(_Normal):
         return super().export(q) | {"scale_tril": q.scale_tril}
 
 
+@keras.saving.register_keras_serializable("kvae")
+class Deterministic(Posterior):
+    """The encoder of the classical autoencoder: a point mass, z = m(x).
+
+    It has no density, so there is no KL divergence, no ELBO and no log-likelihood, only the reconstruction
+    log p(x | m(x)): it wants `objective=kvae.objectives.ELBO(beta=0)`, fits and evaluates with `loss` and
+    `reconstruction` alone, and what needs a density raises a ValueError. `sample` decodes draws from the prior,
+    to which nothing has drawn the codes.
+
+    The parameters are m: D numbers, so `project=False` takes an encoder with D outputs.
+
+    Args:
+        project, name, dtype: see `kvae.families.Family`.
+    """
+
+    has_density = False
+
+    def _units(self, latent_dim):
+        return latent_dim
+
+    def _bias(self, latent_dim):
+        return [0.0] * latent_dim
+
+    def distribution(self, features) -> tfd.VectorDeterministic:
+        """The point mass for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
+        return tfd.VectorDeterministic(self._parameters(features))
+
+    def draw(self, q, eps):
+        """m(x) `[S, B, D]`, whatever the noise."""
+        return tf.broadcast_to(q.mean(), tf.shape(eps))
+
+    def export(self, q) -> dict:
+        """The code."""
+        return {"mean": q.mean()}
+
+
 def _triangle(n: int) -> np.ndarray:
     """Which of n (n + 1) / 2 numbers stands where in the lower triangle `[n, n]`, as `tfp.math.fill_triangular` has it.
 

@@ -60,7 +60,7 @@ def _snake(name: str) -> str:
 
 
 def check_network(network, what: str) -> None:
-    """Raise a ValueError unless network is a built Keras model with one input and one output."""
+    """Raise a ValueError unless network is a built Keras model with one output and one input, or a condition beside."""
     if not isinstance(network, keras.Model):
         raise ValueError(
             f"The {what} must be a keras.Model, got {type(network).__name__}. Wrap a layer like this: "
@@ -73,15 +73,18 @@ def check_network(network, what: str) -> None:
             "Sequential with keras.Input(shape); wrap a subclassed model: x = keras.Input(shape); "
             f"{what} = keras.Model(x, network(x))."
         )
-    if len(inputs) != 1:
-        raise ValueError(f"The {what} must have one input, {network.name!r} has {len(inputs)}.")
+    if len(inputs) > 2:
+        raise ValueError(
+            f"The {what} must have one input, or two of which the second is the condition; {network.name!r} has "
+            f"{len(inputs)}."
+        )
     if len(outputs) != 1 or isinstance(network.output_shape, list):
         raise ValueError(
             f"The {what} must return one tensor, {network.name!r} returns a list or dict of {len(outputs)}. "
             "Return the features alone: the posterior or the likelihood projects them to its parameters, such as "
             "mean and scale."
         )
-    for shape in (network.input_shape, network.output_shape):
+    for shape in (*(tensor.shape for tensor in inputs), network.output_shape):
         if None in shape[1:] or len(shape) < 2:
             raise ValueError(
                 f"The {what}'s shapes must be fixed but for the batch, {network.name!r} maps "
@@ -90,11 +93,30 @@ def check_network(network, what: str) -> None:
 
 
 def latent_shape(decoder) -> tuple[int]:
-    """The decoder's input shape without the batch, (D,)."""
-    shape = tuple(decoder.input_shape[1:])
+    """The shape of the decoder's first input without the batch, (D,)."""
+    shape = tuple(decoder.inputs[0].shape[1:])
     if len(shape) != 1 or shape[0] < 1:
         raise ValueError(f"The decoder must take flat z of shape [B, latent_dim], but its input is {shape}.")
     return shape
+
+
+def check_objective(objective, posterior) -> None:
+    """Raise a ValueError where the objective needs a density that the posterior does not have."""
+    if objective.needs_density and not posterior.has_density:
+        raise ValueError(
+            f"The {type(posterior).__name__} posterior has no density, so {type(objective).__name__} cannot weigh its "
+            "KL divergence. An autoencoder is VAE(..., posterior='deterministic', "
+            "objective=kvae.objectives.ELBO(beta=0)); its loss is the reconstruction alone."
+        )
+
+
+def check_density(posterior, what: str) -> None:
+    """Raise a ValueError where the posterior has no density, for `what` needs one."""
+    if not posterior.has_density:
+        raise ValueError(
+            f"{what} needs a density q(z|x), and the {type(posterior).__name__} posterior has none. What an "
+            "autoencoder has is the reconstruction log p(x|z): vae.evaluate(x), or vae.terms(x).log_px_z for each x."
+        )
 
 
 def build(family, **shapes) -> None:

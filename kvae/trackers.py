@@ -9,11 +9,14 @@ import tensorflow as tf
 class Trackers:
     """Means over examples, in nats: `loss`, `elbo`, `reconstruction`, `kl`, and `beta` where it moves.
 
+    Without a density q(z|x) (`with_kl=False`) they are `loss` and `reconstruction`.
+
     Every mean is sum(w v) / sum(w) over the examples seen, 0 where sum(w) is 0; `elbo` is the difference of
     the means of `reconstruction` and `kl`, so that it equals it in every log.
     """
 
-    def __init__(self, with_beta: bool):
+    def __init__(self, with_beta: bool, with_kl: bool = True):
+        self.with_kl = with_kl
         self.loss = keras.metrics.Mean(name="loss")
         self.reconstruction = keras.metrics.Mean(name="reconstruction")
         self.kl = keras.metrics.Mean(name="kl")
@@ -23,13 +26,16 @@ class Trackers:
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics in the order they are logged."""
+        if not self.with_kl:
+            return [self.loss, self.reconstruction]
         always: list[keras.metrics.Metric] = [self.loss, self.elbo, self.reconstruction, self.kl]
         return always if self.beta is None else [*always, self.beta]
 
     def update(self, loss, reconstruction, kl, beta, weight) -> None:
-        """Count a batch: values `[B]` with weights `[B]`."""
+        """Count a batch: values `[B]` with weights `[B]`; kl is None where there is none."""
         for metric, value in ((self.loss, loss), (self.reconstruction, reconstruction), (self.kl, kl)):
-            metric.update_state(value, sample_weight=weight)
+            if value is not None:
+                metric.update_state(value, sample_weight=weight)
         if self.beta is not None:
             self.beta.update_state(beta)
 

@@ -1,12 +1,14 @@
 """`compile`, `fit` and `evaluate`: Keras' own, with a fast path for arrays and checks before the first step."""
 
 import contextlib
+import warnings
 
 import keras
 import tensorflow as tf
 
 from kvae import feed
 from kvae.loop import EndPass, Loop, Programs, prefers_xla, ticks
+from kvae.objectives import Objective
 from kvae.trackers import Faults, Trackers
 from kvae.watch import StopOnFault, outside_message, wants_every_batch
 
@@ -16,10 +18,11 @@ _REFUSED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 class Trainer(keras.Model):
     """Abstract: a Keras model whose `step` trains or evaluates on a batch, fed by arrays or pipelines."""
 
-    objective: object
+    objective: Objective
     encoder: keras.Model
     decoder: keras.Model
     event_shape: tuple[int, ...]
+    condition_shape: tuple[int, ...] | None
     trackers: Trackers
     faults: Faults
     test_faults: Faults
@@ -31,7 +34,7 @@ class Trainer(keras.Model):
         self.programs = Programs()
         self._validation: Loop | None = None
 
-    def step(self, x, weight=None, training=False, checked=True) -> None:
+    def step(self, x, condition=None, weight=None, training=False, checked=True) -> None:
         """One step on x `[B, *event_shape]` with weights `[B]`; `checked`: x is known to be in the support."""
         raise NotImplementedError
 
@@ -112,9 +115,10 @@ class Trainer(keras.Model):
         """Train, as `keras.Model.fit` does, and return its History.
 
         x is an array `[N, *event_shape]`, a split of `kvae.data`, or a pipeline (`tf.data`, `PyDataset`, a
-        generator); `(x,)`, `(x, y)`, `(x, y, sample_weight)` and dicts of `x` and `sample_weight` do as well. y
-        is not used. Arrays and splits take the fast path: many steps in one compiled call, in an order that is
-        a function of (seed, pass), continued exactly after a restart.
+        generator); `(x,)`, `(x, y)`, `(x, y, sample_weight)` and dicts of `x`, `condition` and `sample_weight` do
+        as well. y is the condition of a conditional model, and not used by others. Arrays and splits take the fast
+        path: many steps in one compiled call, in an order that is a function of (seed, pass), continued exactly
+        after a restart.
 
         The other arguments are Keras'. Sample weights w weigh the loss, sum(w l) / B, with or without a y.
 
@@ -143,17 +147,31 @@ class Trainer(keras.Model):
                 arguments |= self._validation_arguments(stack, validation_data, size, validation_steps)
             if split is None:
                 pipeline = stack.enter_context(self._checked(x))
+                self._warn_if_short(steps_per_epoch or feed.length(x), epochs - initial_epoch)
                 arguments |= {"x": pipeline, "y": y, "sample_weight": sample_weight, "batch_size": batch_size}
                 arguments |= {"steps_per_epoch": steps_per_epoch}
                 arguments |= {"shuffle": shuffle and not isinstance(x, tf.data.Dataset)}
             else:
                 loop = self._train_loop(split, steps_per_epoch, callbacks, shuffle)
+                self._warn_if_short(loop.steps, epochs - initial_epoch)
                 end_pass = EndPass(loop, self.steps_per_execution)
                 stack.enter_context(self._steps_at_a_time(loop.per_call))
                 stack.enter_context(self._instead_of("train_function", loop))
                 arguments |= {"x": ticks(), "steps_per_epoch": loop.steps, "shuffle": False}
                 arguments |= {"callbacks": [end_pass, *callbacks]}
             return super().fit(**arguments)
+
+    def _warn_if_short(self, steps: int, epochs: int) -> None:
+        """Warn where a fit of so many steps an epoch (0 where that is not known) ends before beta's schedule does."""
+        updates = steps * epochs // (self.optimizer.gradient_accumulation_steps or 1)
+        last = int(self.optimizer.iterations) + updates
+        if steps and last < self.objective.settles:
+            warnings.warn(
+                f"This fit ends at optimizer step {last}, before the schedule of beta does at step "
+                f"{self.objective.settles}: the model is not trained on the ELBO then. Train for longer, or give the "
+                "schedule fewer steps.",
+                stacklevel=3,
+            )
 
     def _validation_arguments(self, stack, data, batch_size, steps) -> dict:
         split = feed.split_of(data, batch_size=batch_size)
@@ -204,7 +222,7 @@ class Trainer(keras.Model):
     def _check(self, split):
         if self._distribute_strategy is not None:
             raise ValueError("Under a tf.distribute strategy give a tf.data.Dataset, for example split.dataset().")
-        feed.check_split(split, self.likelihood)
+        feed.check_split(split, self.likelihood, self.condition_shape)
 
     def _train_loop(self, split, steps, callbacks, shuffle) -> Loop:
         self._check(split)
@@ -231,7 +249,7 @@ class Trainer(keras.Model):
         if not isinstance(data, tf.data.Dataset):
             yield data
             return
-        checked = feed.CheckedDataset(data, self.likelihood)
+        checked = feed.CheckedDataset(data, self.likelihood, self.condition_shape)
         try:
             yield checked.dataset
         except tf.errors.OpError:

@@ -1,21 +1,19 @@
 """The variational autoencoder."""
 
-import math
+import numbers
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from kvae import conditions, families, feed, noise, resolve
 from kvae import export as exporting
-from kvae import families, noise, resolve
 from kvae.loop import Programs
 from kvae.model import LatentVariableModel
 from kvae.objectives import Objective, Terms
-from kvae.parts import ROWS, in_parts, looped
+from kvae.parts import ROWS, in_parts
 from kvae.splits import Split
-
-_FLOATS_IN_CACHE = 1_000_000  # of the decoder's widest layer
 
 
 @keras.saving.register_keras_serializable("kvae")
@@ -25,7 +23,8 @@ class VAE(LatentVariableModel):
     Args:
         encoder: a built Keras model from x `[B, *event_shape]` to features `[B, F]`.
         decoder: a built Keras model from z `[B, D]` to features: flat, or a map of the event's height and
-            width. D is the number of latent dimensions.
+            width. D is the number of latent dimensions. With networks of two inputs, `[x, condition]` and
+            `[z, condition]`, the model is conditional: q(z|x, c) and p(x|z, c).
         posterior: q(z|x), of `kvae.posteriors`, or its name in snake case.
         likelihood: p(x|z), of `kvae.likelihoods`, or its name. It says which x are allowed.
         prior: p(z), of `kvae.priors`, or its name.
@@ -55,15 +54,18 @@ class VAE(LatentVariableModel):
     ):
         resolve.check_network(encoder, "encoder")
         resolve.check_network(decoder, "decoder")
-        super().__init__(resolve.objective(objective), seed, name=name)
+        posterior, resolved = resolve.posterior(posterior), resolve.objective(objective)
+        resolve.check_objective(resolved, posterior)
+        super().__init__(resolved, seed, with_kl=posterior.has_density, name=name)
         self.encoder, self.decoder = encoder, decoder
-        self.event_shape, (self.latent_dim,) = encoder.input_shape[1:], resolve.latent_shape(decoder)
-        self.posterior = resolve.posterior(posterior)
+        self.event_shape, (self.latent_dim,) = tuple(encoder.inputs[0].shape[1:]), resolve.latent_shape(decoder)
+        self.posterior = posterior
         self.likelihood = resolve.likelihood(likelihood)
         self.prior = resolve.prior(prior)
         resolve.build(self.posterior, feature_shape=encoder.output_shape[1:], latent_dim=self.latent_dim)
         resolve.build(self.likelihood, feature_shape=decoder.output_shape[1:], event_shape=self.event_shape)
-        resolve.build(self.prior, latent_dim=self.latent_dim)
+        self.condition_shape = conditions.shape_of(encoder, decoder, self.prior)
+        resolve.build(self.prior, latent_dim=self.latent_dim, condition_shape=self.condition_shape)
         self.built = True
         self._methods = Programs()
 
@@ -74,131 +76,102 @@ class VAE(LatentVariableModel):
     def _noise_size(self):
         return self.latent_dim
 
-    def _terms(self, x, eps, weight=None, training=False) -> Terms:
+    def _terms(self, x, eps, condition=None, weight=None, training=False) -> Terms:
         """Algorithm of source document 001, section 7: from x and noise to the three log-densities."""
-        q = self.posterior.distribution(self.encoder(x, training=training))  # encode
-        z = q.bijector.forward(eps)  # z = g(eps, phi, x), eq. 8 and 26: [S, B, D]
-        prior = self.prior.distribution(self.encode)
-        p = self.likelihood.distribution(self._decode_features(z, training))  # decode
+        q = self.posterior.distribution(self.encode_features(x, condition, training))  # encode
+        z = self.posterior.draw(q, eps)  # z = g(eps, phi, x), eq. 8 and 26: [S, B, D]
+        prior = self.prior.distribution(self.encode, condition)
+        p = self.likelihood.distribution(self.decode_features(z, condition, training))  # decode
         if training:
             p = self.likelihood.calibrated(x, p, weight)
         return Terms(
             log_px_z=p.log_prob(x),  # at the input x
             log_pz=prior.log_prob(z),
-            log_qz_x=q.log_prob(z),  # eq. 29
+            log_qz_x=q.log_prob(z) if self.posterior.has_density else None,  # eq. 29
             kl=families.kl(q, prior),
             kl_per_dim=families.kl_per_dim(q, prior),
             z=z,
         )
 
-    def _encode_features(self, x):
-        return self.encoder(x, training=False)
+    def encode_features(self, x, condition=None, training=False):
+        """The encoder at x `[B, *event_shape]` and conditions `[B, *condition_shape]`: features `[B, F]`."""
+        return conditions.together(self.encoder, x, condition, training)
 
-    def _decode_features(self, z, training=False):
-        """The decoder at z `[..., D]`: features `[..., *feature_shape]`."""
+    def decode_features(self, z, condition=None, training=False):
+        """The decoder at z `[..., B, D]` and conditions `[B, *condition_shape]`: `[..., B, *feature_shape]`."""
         if z.shape.rank == 2:
-            return self.decoder(z, training=training)
-        flat = self.decoder(tf.reshape(z, [-1, self.latent_dim]), training=training)
-        return tf.reshape(flat, tf.concat([tf.shape(z)[:-1], tf.shape(flat)[1:]], axis=0))
+            return conditions.together(self.decoder, z, condition, training)
+        lead = tf.shape(z)[:-1]
+        if condition is not None:
+            condition = tf.broadcast_to(condition, tf.concat([lead, self.condition_shape], axis=0))
+            condition = tf.reshape(condition, [-1, *self.condition_shape])
+        flat = conditions.together(self.decoder, tf.reshape(z, [-1, self.latent_dim]), condition, training)
+        return tf.reshape(flat, tf.concat([lead, tf.shape(flat)[1:]], axis=0))
 
-    def _elbo_terms(self, x, seed, first, samples):
-        return self._terms(x, self._noise(seed, noise.DRAWS, first, tf.shape(x)[0], samples))
+    def _elbo_terms(self, x, condition, seed, first, samples):
+        return self._terms(x, self._noise(seed, noise.DRAWS, first, tf.shape(x)[0], samples), condition)
 
-    def _draw_terms(self, x, features, eps, at_a_time=None):
-        q, prior = self.posterior.distribution(features), self.prior.distribution(self.encode)
-        z = q.bijector.forward(tf.transpose(eps, [1, 0, 2]))
+    def _decode_mean(self, z, condition):
+        return self.likelihood.distribution(self.decode_features(z, condition)).mean()
 
-        def log_px_z(z):
-            return self.likelihood.distribution(self._decode_features(z)).log_prob(x)
-
-        decoded = log_px_z(z) if at_a_time is None else looped(log_px_z, z, at_a_time)
-        return decoded, prior.log_prob(z) - q.log_prob(z)
-
-    def _compiled_draw_terms(self, x, features, eps):
-        in_cache = max(1, _FLOATS_IN_CACHE // (self.widest * len(x)))
-        return self._draw_terms(x, features, eps, at_a_time=in_cache)
-
-    def _decode_mean(self, z):
-        return self.likelihood.distribution(self._decode_features(z)).mean()
-
-    def _prior_draws(self, seed, n):
+    def _prior_draws(self, condition, seed, n):
         eps = noise.normal(seed, noise.DRAWS, 0, n, self.latent_dim, self.prior.compute_dtype)
-        return self.prior.distribution(self.encode).bijector.forward(eps)
+        return self.prior.distribution(self.encode, condition).bijector.forward(eps)
 
-    def _importance_noise(self, seed, first, examples, count):
-        eps = noise.normal(
-            seed, noise.IMPORTANCE, first, examples * count, self.latent_dim, self.posterior.compute_dtype
-        )
-        return tf.reshape(eps, [examples, count, self.latent_dim])
-
-    def call(self, x, training=False):
+    def call(self, x, condition=None, training=False):
         """The mean of p(x | E q(z|x)), `[B, *event_shape]`."""
-        mean = self.posterior.distribution(self.encoder(x, training=training)).mean()
-        return self.likelihood.distribution(self.decoder(mean, training=training)).mean()
-
-    # ---- for estimators (`kvae.evaluate`) ----
-
-    @property
-    def widest(self) -> int:
-        """The most numbers that one example is anywhere in the decoder."""
-        layers = [layer for layer in self.decoder._flatten_layers() if layer._inbound_nodes]
-        shapes = [tensor.shape[1:] for layer in layers for tensor in keras.tree.flatten(layer.output)]
-        known = [shape for shape in shapes if None not in shape]
-        return max(math.prod(shape) for shape in [*known, self.event_shape, (self.latent_dim,)])
-
-    def encode_features(self, x) -> tf.Tensor:
-        """The encoder's features for x `[B, *event_shape]`."""
-        return self._function(self._encode_features)(tf.cast(x, self.likelihood.compute_dtype))
-
-    def closed_form_kl(self, q) -> tf.Tensor | None:
-        """KL(q || prior) in nats, or None where it has no closed form."""
-        return families.kl(q, self.prior.distribution(self.encode))
-
-    def draw_terms(
-        self, x, features, seed: int, first: int, count: int, jit: bool = False
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """log p(x|z) and log p(z) - log q(z|x), both `[count, B]`, at draws number `first`, `first + 1`, ...
-
-        Example i has the draws first + i * count and on, so that one example's draws can be taken in parts. With
-        `jit` XLA compiles it, once for every B and count (float32 only).
-        """
-        x = tf.cast(x, self.likelihood.compute_dtype)
-        if not jit or x.dtype != tf.float32:
-            sizes = tf.constant(len(x)), tf.constant(count)
-            eps = self._function(self._importance_noise)(*_int64(seed, first), *sizes)
-            return self._function(self._draw_terms)(x, features, eps)
-        eps = noise.many_normals(seed, noise.IMPORTANCE, first, len(x) * count, self.latent_dim)
-        compiled = self._methods.get("jit", lambda: tf.function(self._compiled_draw_terms, jit_compile=True))
-        return compiled(x, features, tf.reshape(eps, [len(x), count, self.latent_dim]))
+        condition = conditions.prepared(condition, self.condition_shape)
+        mean = self.posterior.distribution(self.encode_features(x, condition, training)).mean()
+        return self.likelihood.distribution(self.decode_features(mean, condition, training)).mean()
 
     # ---- public, deterministic ----
 
-    def encode(self, x) -> tfd.Distribution:
-        """q(z|x) for x `[B, *event_shape]`: batch `[B]`, event `[latent_dim]`. Deterministic."""
-        dtype = self.likelihood.compute_dtype
-        features = self._function(self._encode_features)
-        return self.posterior.distribution(in_parts(lambda part: features(tf.cast(part, dtype)), self._examples(x)))
+    def encode(self, x, condition=None) -> tfd.Distribution:
+        """q(z|x) for x `[B, *event_shape]`: batch `[B]`, event `[latent_dim]`. Deterministic.
 
-    def decode(self, z) -> tfd.Distribution:
-        """p(x|z) for z `[..., latent_dim]`: batch `[...]`, event `event_shape`. Deterministic."""
+        `condition`, here and below: for a conditional model labels `[B]` or vectors `[B, *condition_shape]`; by
+        default a split's own labels.
+        """
+        x, condition = self._examples(x, condition)
+        dtype, features = self.likelihood.compute_dtype, self._function(self.encode_features)
+        return self.posterior.distribution(in_parts(lambda x, *c: features(tf.cast(x, dtype), *c), x, condition))
+
+    def decode(self, z, condition=None) -> tfd.Distribution:
+        """p(x|z) for z `[..., latent_dim]`: batch `[...]`, event `event_shape`. Deterministic.
+
+        Conditions belong to the last axis of the batch: z `[..., B, latent_dim]`.
+        """
         z = tf.convert_to_tensor(z)
         if z.shape.rank == 0 or z.shape[-1] != self.latent_dim:
             raise ValueError(f"z must have shape [..., {self.latent_dim}], got {tuple(z.shape)}.")
-        z = tf.cast(z, self.posterior.compute_dtype)
-        return self.likelihood.distribution(in_parts(self._function(self._decode_features), z))
+        z, features = tf.cast(z, self.posterior.compute_dtype), self._function(self.decode_features)
+        condition = self._conditions(condition, z.shape[-2] if z.shape.rank > 1 else 1)
+        if condition is not None and z.shape.rank != 2:
+            return self.likelihood.distribution(features(z, condition))
+        return self.likelihood.distribution(in_parts(features, z, condition))
 
-    def reconstruct(self, x) -> tf.Tensor:
+    def reconstruct(self, x, condition=None) -> tf.Tensor:
         """The mean of p(x | E q(z|x)), `[B, *event_shape]`; what `predict` gives. Deterministic."""
-        return in_parts(self._function(self._decode_mean), self.encode(x).mean())
+        x, condition = self._examples(x, condition)
+        return in_parts(self._function(self._decode_mean), self.encode(x, condition).mean(), condition)
 
     def predict(self, x, **kwargs):
-        """`reconstruct` by Keras' own loop, in batches, with callbacks: a NumPy array."""
+        """`reconstruct` by Keras' own loop, in batches, with callbacks: a NumPy array.
+
+        The condition of a conditional model comes with a split, with the `(x, y)` of a dataset, or in a dict of
+        `x` and `condition`.
+        """
         with self._without_jit():
             return super().predict(x.dataset(shuffle=False) if isinstance(x, Split) else x, **kwargs)
 
+    def predict_step(self, data):
+        """One batch of `predict`, as Keras calls it."""
+        x, condition, _ = feed.unpack(data)
+        return self(x, condition if self.condition_shape is not None else None, training=False)
+
     # ---- public, random by a seed ----
 
-    def sample(self, n: int, seed: int, output: str = "mean"):
+    def sample(self, n: int, seed: int, output: str = "mean", condition=None):
         """Draw z from the prior and decode it.
 
         Args:
@@ -206,15 +179,17 @@ class VAE(LatentVariableModel):
             seed: of the draw; the same seed gives the same samples.
             output: "mean" for the means of p(x|z), "sample" for a draw from p(x|z), both
                 `[n, *event_shape]`; "distribution" for p(x|z) itself.
+            condition: of a conditional model: n labels or vectors, or one label for all.
         """
         if output not in ("mean", "sample", "distribution"):
             raise ValueError(f"output must be 'mean', 'sample' or 'distribution', got {output!r}.")
         if n < 1:
             raise ValueError(f"sample needs n >= 1, got {n}.")
-        z = self._function(self._prior_draws)(*_int64(seed), tf.constant(n))
+        condition = self._conditions(np.full(n, condition) if isinstance(condition, numbers.Integral) else condition, n)
+        z = self._function(self._prior_draws)(condition, *_int64(seed), tf.constant(n))
         if output == "mean":
-            return in_parts(self._function(self._decode_mean), z)
-        p = self.decode(z)
+            return in_parts(self._function(self._decode_mean), z, condition)
+        p = self.decode(z, condition)
         if output == "distribution":
             return p
         mean = p.mean()
@@ -222,34 +197,72 @@ class VAE(LatentVariableModel):
         uniform = noise.uniform(seed, noise.PIXELS, 0, n, size, mean.dtype)
         return self.likelihood.draw(p, tf.reshape(uniform, mean.shape))
 
-    def terms(self, x, samples: int = 1, seed: int = 0) -> Terms:
+    def terms(self, x, samples: int = 1, seed: int = 0, condition=None) -> Terms:
         """The log-densities at `samples` draws of z for each x `[B, *event_shape]`, in nats.
 
         The draws for example i are a function of (seed, i, samples).
         """
         if samples < 1:
             raise ValueError(f"terms needs samples >= 1, got {samples}.")
-        return self._elbo_terms(tf.cast(self._examples(x), self.likelihood.compute_dtype), seed, 0, samples)
+        x, condition = self._examples(x, condition)
+        return self._elbo_terms(tf.cast(x, self.likelihood.compute_dtype), condition, seed, 0, samples)
 
-    def elbo(self, x, seed: int = 0, samples: int = 1) -> tf.Tensor:
+    def elbo(self, x, seed: int = 0, samples: int = 1, condition=None) -> tf.Tensor:
         """The evidence lower bound of each x `[B, *event_shape]`: E_q log p(x|z) - KL, nats, `[B]`.
 
         The expectation is a mean over `samples` draws; the KL term is the objective's estimate.
+
+        Raises:
+            ValueError: for a posterior without a density.
         """
-        x = self._examples(x)
+        resolve.check_density(self.posterior, "elbo")
+        x, condition = self._examples(x, condition)
         parts = []
         for first in range(0, x.shape[0], ROWS):
             part = tf.cast(x[first : first + ROWS], self.likelihood.compute_dtype)
-            terms = self._function(self._elbo_terms)(part, *_int64(seed, first), samples)
+            given = None if condition is None else condition[first : first + ROWS]
+            terms = self._function(self._elbo_terms)(part, given, *_int64(seed, first), samples)
             parts.append(tf.reduce_mean(terms.log_px_z, axis=0) - self.objective.kl(terms))
         return tf.concat(parts, axis=0)
 
-    def _examples(self, x):
-        """x, checked; arrays stay arrays, to be copied part by part."""
-        x = x.x if isinstance(x, Split) else x
+    def _examples(self, x, condition):
+        """x and its condition, checked; arrays stay arrays, to be copied part by part."""
+        if isinstance(x, Split):
+            condition = x.y if condition is None and self.condition_shape is not None else condition
+            x = x.x
         x = x if isinstance(x, np.ndarray) and x.dtype.kind in "buif" else tf.convert_to_tensor(x)
         resolve.check_batch(tf.as_dtype(x.dtype), x.shape, self.event_shape)
-        return x
+        return x, self._conditions(condition, x.shape[0])
+
+    def _conditions(self, condition, rows: int):
+        """Conditions for so many rows, checked: `[rows, *condition_shape]`, or None where the model has none."""
+        if self.condition_shape is not None:
+            condition = conditions.checked(condition, self.condition_shape, rows)
+        return conditions.prepared(condition, self.condition_shape)
+
+    # ---- before training ----
+
+    def adapt(self, data) -> None:
+        """Start the output at the data: p(x|z) gets the mean of x over `data` where the decoder says nothing else.
+
+        It sets the bias of the likelihood's projection, which training would otherwise spend its first epochs on
+        (Burda et al. 2016). Call it once, before `fit`.
+
+        Args:
+            data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
+
+        Raises:
+            ValueError: for a likelihood with project=False: the bias is in the decoder then.
+        """
+        if self.likelihood.projection is None:
+            raise ValueError(
+                f"adapt sets the bias of the likelihood's projection, but {type(self.likelihood).__name__}("
+                "project=False) has none. Set the bias of the decoder's last layer."
+            )
+        total, count = np.zeros(self.event_shape), 0
+        for x, _ in feed.batches(data, self.likelihood):
+            total, count = total + x.sum(axis=0, dtype=np.float64), count + len(x)
+        self.likelihood.adapt(total / count)
 
     # ---- files ----
 

@@ -10,7 +10,9 @@ LATENT = 3
 POSTERIORS = {
     "diagonal_normal": kvae.posteriors.DiagonalNormal,
     "full_normal": kvae.posteriors.FullNormal,
+    "deterministic": kvae.posteriors.Deterministic,
 }
+DENSITIES = {name: make for name, make in POSTERIORS.items() if make.has_density}
 LIKELIHOODS = {
     "bernoulli": kvae.likelihoods.Bernoulli,
     "continuous_bernoulli": kvae.likelihoods.ContinuousBernoulli,
@@ -18,14 +20,20 @@ LIKELIHOODS = {
     "normal_fixed": lambda **kw: kvae.likelihoods.Normal(scale=0.5, **kw),
     "normal_learned": lambda **kw: kvae.likelihoods.Normal(scale="learned", **kw),
     "normal_optimal": lambda **kw: kvae.likelihoods.Normal(scale="optimal", **kw),
+    "normal_local": lambda **kw: kvae.likelihoods.Normal(scale="local", **kw),
 }
-PRIORS = {"standard_normal": kvae.priors.StandardNormal}
+PRIORS = {
+    "standard_normal": kvae.priors.StandardNormal,
+    "conditional_normal": kvae.priors.ConditionalNormal,  # as a model in test_conditional.py
+}
 OBJECTIVES = {
     "elbo": kvae.objectives.ELBO,
     "elbo_analytic": lambda: kvae.objectives.ELBO(kl="analytic"),
     "elbo_monte_carlo": lambda: kvae.objectives.ELBO(kl="monte_carlo"),
     "elbo_beta": lambda: kvae.objectives.ELBO(beta=4.0),
-    "elbo_schedule": lambda: kvae.objectives.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, 50)),
+    "elbo_no_kl": lambda: kvae.objectives.ELBO(beta=0),
+    "elbo_linear": lambda: kvae.objectives.ELBO(beta=kvae.schedules.Linear(0.0, 1.0, 4)),
+    "elbo_cyclical": lambda: kvae.objectives.ELBO(beta=kvae.schedules.Cyclical(0.0, 1.0, 4, cycles=2)),
     "elbo_samples": lambda: kvae.objectives.ELBO(samples=3),
     "elbo_free_bits": lambda: kvae.objectives.ELBO(free_bits=0.1),
 }
@@ -37,13 +45,23 @@ NETWORKS = {  # name: (event shape, networks)
     "conv_one_level": ((4, 4, 1), lambda shape: kvae.networks.conv(shape, LATENT, filters=(3,), dense=6)),
     "conv_flat": ((9,), lambda shape: kvae.networks.conv(shape, LATENT, filters=(3, 4), dense=6)),
     "conv_series": ((11, 2), lambda shape: kvae.networks.conv(shape, LATENT, filters=(3,), dense=6)),
+    "resnet_odd": ((7, 5, 2), lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4, 6), dense=6, skips=True)),
+    "resnet_batch": (
+        (6, 5, 1),
+        lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4,), dense=6, normalization="batch"),
+    ),
+    "resnet_series": (
+        (9,),
+        lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4, 4), dense=6, normalization="group"),
+    ),
 }
 
 # One model for each row of every column, the others at their defaults.
 MODELS = {
-    **{f"posterior_{name}": {"posterior": make} for name, make in POSTERIORS.items()},
+    **{f"posterior_{name}": {"posterior": make} for name, make in DENSITIES.items()},
+    "posterior_deterministic": {"posterior": POSTERIORS["deterministic"], "objective": OBJECTIVES["elbo_no_kl"]},
     **{f"likelihood_{name}": {"likelihood": make} for name, make in LIKELIHOODS.items()},
-    **{f"prior_{name}": {"prior": make} for name, make in PRIORS.items()},
+    **{f"prior_{name}": {"prior": make} for name, make in PRIORS.items() if not make.conditional},
     **{f"objective_{name}": {"objective": make} for name, make in OBJECTIVES.items()},
     **{f"network_{name}": {"network": name} for name in NETWORKS},
 }

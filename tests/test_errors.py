@@ -87,7 +87,7 @@ class ConstructionTest(tf.test.TestCase, parameterized.TestCase):
         (lambda: kvae.networks.mlp((), 2), "at least one dimension"),
         (lambda: kvae.networks.conv((4, 4, 1), 2, filters=()), "at least one level"),
         (lambda: kvae.networks.conv((4, 4, 4, 1), 2), r"\(H, W, C\)"),
-        (lambda: kvae.likelihoods.Normal(scale="lerned"), "'learned' or 'optimal', got 'lerned'"),
+        (lambda: kvae.likelihoods.Normal(scale="lerned"), "'learned', 'optimal' or 'local', got 'lerned'"),
         (lambda: kvae.likelihoods.Normal(scale=0.0), "positive number"),
         (lambda: kvae.likelihoods.ContinuousBernoulli(clip=0.7), "0 < clip < 0.5, got 0.7"),
         (lambda: kvae.posteriors.DiagonalNormal(floor=0.0), "0 < floor < cap"),
@@ -209,7 +209,7 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
         ([np.zeros(6)], "x is a list"),
         (np.float32(3.0), "scalar"),
         (np.zeros(6, np.float32), r"batch axis is missing in front: x\[None\]"),
-        ({"y": np.zeros((3, 6))}, "keys \\['x', 'sample_weight'\\], got \\['y'\\]"),
+        ({"y": np.zeros((3, 6))}, "keys \\['x', 'condition', 'sample_weight'\\], got \\['y'\\]"),
     )
     def test_no_data(self, x, message):
         with self.assertRaisesRegex(ValueError, message):

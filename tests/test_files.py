@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -52,6 +53,61 @@ class CheckpointTest(tf.test.TestCase):
         with self.assertRaises(ValueError):
             vae.fit(examples(vae.likelihood, (6,)), verbose=0, callbacks=[kvae.callbacks.Checkpoint(path)])
         self.assertEqual((path.read_text(), os.listdir(path.parent)), ("old", ["model.keras"]))
+
+    def test_sigterm_saves_and_exits(self):
+        """In the middle of an epoch; continued, the model ends as one that was not told to end."""
+        path = pathlib.Path(self.create_tempdir().full_path, "model.keras")
+        x = examples(make_vae().likelihood, (6,), n=48)
+        through = make_vae()
+        through.fit(x, batch_size=8, epochs=3, verbose=0)
+
+        class Terminate(keras.callbacks.Callback):
+            def on_train_batch_begin(self, batch, logs=None):
+                if int(self.model.optimizer.iterations) == 9:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        before = signal.getsignal(signal.SIGTERM)
+        with self.assertRaises(SystemExit) as raised:
+            checkpoint = kvae.callbacks.Checkpoint(path, on_sigterm=True)
+            make_vae().fit(x, batch_size=8, epochs=3, verbose=0, callbacks=[checkpoint, Terminate()])
+        self.assertEqual(raised.exception.code, 143)
+        self.assertEqual(signal.getsignal(signal.SIGTERM), before)
+        again = kvae.load_model(path)
+        self.assertEqual((int(again.passes), int(again.position)), (1, 4))
+        again.fit(x, batch_size=8, epochs=3, initial_epoch=1, verbose=0)
+        for a, b in zip(again.weights, through.weights, strict=True):
+            self.assertAllEqual(a, b)
+
+    def test_the_handler_is_given_back(self):
+        path = pathlib.Path(self.create_tempdir().full_path, "model.keras")
+        before = signal.getsignal(signal.SIGTERM)
+        vae = make_vae()
+        checkpoint = kvae.callbacks.Checkpoint(path, on_sigterm=True)
+        vae.fit(examples(vae.likelihood, (6,)), verbose=0, callbacks=[checkpoint])
+        self.assertEqual(signal.getsignal(signal.SIGTERM), before)
+
+    def test_best(self):
+        """The best epoch is kept, also by a fit after a restart; another log begins anew."""
+        path = pathlib.Path(self.create_tempdir().full_path, "best.keras")
+        vae = make_vae()
+
+        def go(values, monitor):
+            best = kvae.callbacks.BestCheckpoint(path, monitor)
+            best.set_model(vae)
+            best.on_train_begin()
+            for epoch, value in enumerate(values):
+                vae.draws.assign(int(1000 * value + 10_000))  # to tell the saved models apart
+                best.on_epoch_end(epoch, {monitor: value})
+            return (int(kvae.load_model(path).draws) - 10_000) / 1000, best.best
+
+        self.assertEqual(go([-5.0, -3.0, -4.0], "val_elbo"), (-3.0, -3.0))
+        self.assertEqual(go([-3.5, -3.1], "val_elbo"), (-3.0, -3.0))
+        self.assertEqual(go([-2.0, -2.5], "val_elbo"), (-2.0, -2.0))
+        self.assertEqual(go([7.0, 5.0, 6.0], "val_loss"), (5.0, 5.0))
+        self.assertEqual(os.listdir(path.parent), ["best.keras"])
+        x = examples(vae.likelihood, (6,))
+        with self.assertRaisesRegex(ValueError, "monitors 'val_elbo', but the logs of this fit are"):
+            vae.fit(x, verbose=0, callbacks=[kvae.callbacks.BestCheckpoint(path)])
 
 
 class EnvironmentTest(tf.test.TestCase):
@@ -114,11 +170,15 @@ class EnvironmentTest(tf.test.TestCase):
 
 
 class ExampleTest(tf.test.TestCase):
+    def program(self, name):
+        spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+
     def test_train_writes_everything_and_resumes(self):
-        spec = importlib.util.spec_from_file_location("train", ROOT / "examples" / "train.py")
-        train = importlib.util.module_from_spec(spec)
-        sys.modules["train"] = train
-        spec.loader.exec_module(train)
+        train = self.program("train")
         path = pathlib.Path(self.create_tempdir().full_path)
 
         def run(epochs, **other):
@@ -146,11 +206,28 @@ class ExampleTest(tf.test.TestCase):
         self.assertEqual((int(again.passes), int(again.optimizer.iterations)), (3, 15))
         with self.assertRaisesRegex(ValueError, "other flags \\(beta=1.0\\)"):
             run(4, beta=2.0)
+        self.other_programs(path, second)
+
+    def other_programs(self, path, results):
+        """evaluate.py finds the same numbers, sample.py draws the model's samples, export.py adds a version."""
+        model = str(path / "run" / "model.keras")
+        table = self.program("evaluate").run(
+            run=str(path / "run"), importance_samples=20, output=str(path / "table.json")
+        )
+        self.assertEqual(table, results)
+        written = json.loads((path / "table.json").read_text())
+        self.assertEqual(written["log_likelihood"]["mean"], results["log_likelihood"].mean)
+        drawn = self.program("sample").run(model, n=3, seed=5, output=str(path / "drawn"))
+        self.assertAllEqual(drawn, kvae.load_model(model).sample(3, seed=5))
+        self.assertAllEqual(np.load(path / "drawn.npz")["x"], drawn)
+        self.assertGreater((path / "drawn.png").stat().st_size, 1000)
+        version = self.program("export").run(model, str(path / "saved_models" / "digits"))
+        self.assertEqual(version, str(path / "saved_models" / "digits" / "3"))
 
 
 class ReadmeTest(tf.test.TestCase):
-    def blocks(self, language):
-        return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    def blocks(self, language, file="README.md"):
+        return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), flags=re.DOTALL)
 
     def test_commands_are_one_line_each(self):
         commands = [line for block in self.blocks("sh") for line in block.strip().splitlines()]
@@ -164,14 +241,22 @@ class ReadmeTest(tf.test.TestCase):
                 exec(compile(block.replace("epochs=100", "epochs=2"), "README.md", "exec"), names)
             self.assertTrue(np.isfinite(names["estimate"].mean))
 
+    def test_python_of_the_recipes_runs(self):
+        names: dict = {}
+        for block in self.blocks("python", "docs/training.md"):
+            exec(compile(re.sub(r"epochs=\d+", "epochs=1", block), "training.md", "exec"), names)
+        self.assertTrue(np.isfinite(names["calibration"]))
+        self.assertFalse(names["autoencoder"].posterior.has_density)
+
 
 class ArchitectureTest(tf.test.TestCase):
     """Imports run one way: a module imports only from those above it."""
 
     ORDER = (
-        "_requirements", "support", "series", "parts", "noise", "distributions", "families", "splits", "posteriors",
-        "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "data", "feed", "trackers", "watch",
-        "loop", "trainer", "model", "resolve", "export", "vae", "saving", "callbacks", "evaluate", "__init__",
+        "_requirements", "support", "series", "parts", "conditions", "noise", "distributions", "families", "splits",
+        "posteriors", "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "sources", "data",
+        "feed", "trackers", "watch", "loop", "trainer", "model", "resolve", "export", "vae", "saving", "callbacks",
+        "importance", "evaluate", "__init__",
     )  # fmt: skip
     LEAVES = {"networks": {"__init__"}, "plots": {"callbacks"}}
 

@@ -1,0 +1,83 @@
+"""Evaluate a model that `examples/train.py` wrote, or any `.keras` file of kvae.
+
+    python examples/evaluate.py --run runs/digits                    # on the test part of the data it was trained on
+    python examples/evaluate.py --run runs/digits --part train --importance_samples 100
+    python examples/evaluate.py --model model.keras --dataset images.npz --binarize none
+
+Prints the ELBO and its terms, the log-likelihood by importance sampling, bits a dimension and active units, each
+with its errors, and the log-likelihood of independent pixels beside them. With --output it writes them as JSON.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import json
+from pathlib import Path
+
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+
+
+def run(
+    run=None, model=None, dataset=None, data_dir=None, binarize=None, part="test", importance_samples=5000, seed=0,
+    output=None,
+) -> dict:  # fmt: skip
+    """Evaluate and return names to `kvae.evaluate.Estimate`; the arguments are the flags."""
+    import kvae
+
+    trained = json.loads((Path(run) / "config.json").read_text()) if run else {}
+    vae = kvae.load_model(model or Path(run) / "model.keras")
+    if binarize is None:
+        binarize = trained.get("binarize", "auto")
+    if binarize == "auto":
+        binarize = "dynamic" if vae.likelihood.support.integer else "none"
+    data = kvae.data.load(
+        dataset or trained["dataset"],
+        validation=trained.get("validation", 0.1),
+        binarize=None if binarize == "none" else binarize,
+        seed=trained.get("seed", 0),
+        data_dir=data_dir or trained.get("data_dir"),
+    )
+    split = getattr(data, part)
+    if split is None:
+        raise ValueError(f"{data.name} has no {part} part.")
+    results = kvae.evaluate.summary(vae, split, samples=importance_samples, seed=seed)
+    results["independent_pixels"] = kvae.evaluate.independent_pixels(vae, data.train, split)
+    print(f"On the {len(split)} {part} examples of {data.name}:")
+    for name, estimate in results.items():
+        print(f"  {name:20s} {estimate}")
+    if output:
+        temporary = Path(f"{output}.{os.getpid()}")
+        temporary.write_text(json.dumps({name: e._asdict() for name, e in results.items()}, indent=1) + "\n")
+        os.replace(temporary, output)
+    return results
+
+
+def _define_flags():
+    flags.DEFINE_string("run", None, "the --output of examples/train.py: model.keras and the flags it was trained with")
+    flags.DEFINE_string("model", None, "a .keras file; by default the run's")
+    flags.DEFINE_string("dataset", None, "as for examples/train.py; by default the run's")
+    flags.DEFINE_string("data_dir", None, "where tensorflow-datasets finds its files")
+    flags.DEFINE_enum("binarize", None, ["dynamic", "static", "none"], "by default as in the run")
+    flags.DEFINE_enum("part", "test", ["train", "validation", "test"], "the part of the data")
+    flags.DEFINE_integer("importance_samples", 5000, "draws of z for each example")
+    flags.DEFINE_integer("seed", 0, "of the draws")
+    flags.DEFINE_string("output", None, "a JSON file for the results")
+
+
+def main(argv):
+    """Read the flags and run."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Not a flag: {argv[1]}")
+    if not FLAGS.run and not (FLAGS.model and FLAGS.dataset):
+        raise app.UsageError("Give --run, or --model and --dataset.")
+    run(**{name: FLAGS[name].value for name in (
+        "run", "model", "dataset", "data_dir", "binarize", "part", "importance_samples", "seed", "output"
+    )})  # fmt: skip
+
+
+if __name__ == "__main__":
+    _define_flags()
+    app.run(main)

@@ -1,0 +1,51 @@
+"""Write a SavedModel of a trained model, as the next version under a folder that TensorFlow Serving watches.
+
+    python examples/export.py --model runs/digits/model.keras --saved_models saved_models/digits
+
+It is loaded again and compared with the model before the program ends well.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+
+
+def run(model, saved_models) -> str:
+    """Export, check and return the path of the new version; the arguments are the flags."""
+    import numpy as np
+    import tensorflow as tf
+
+    import kvae
+
+    vae = kvae.load_model(model)
+    path = vae.export(kvae.export.next_version(saved_models))
+    served = tf.saved_model.load(path).signatures
+    z = tf.constant(np.random.default_rng(0).normal(size=(4, vae.latent_dim)), vae.likelihood.compute_dtype)
+    difference = float(tf.reduce_max(tf.abs(served["decode"](z=z)["mean"] - vae.decode(z).mean())))
+    print(
+        f"Wrote {path}: {', '.join(sorted(served))}. Decoded means differ from the model's by at most {difference:.1e}."
+    )
+    if not difference < 1e-4:
+        raise RuntimeError(f"The SavedModel at {path} does not compute what the model does.")
+    return path
+
+
+def _define_flags():
+    flags.DEFINE_string("model", None, "a .keras file", required=True)
+    flags.DEFINE_string("saved_models", None, "the folder of the versions 1, 2, ...", required=True)
+
+
+def main(argv):
+    """Read the flags and run."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Not a flag: {argv[1]}")
+    run(FLAGS.model, FLAGS.saved_models)
+
+
+if __name__ == "__main__":
+    _define_flags()
+    app.run(main)

@@ -1,0 +1,60 @@
+"""Draw from a trained model: a picture and an array.
+
+    python examples/sample.py --model runs/digits/model.keras --n 50 --output runs/digits/drawn
+    python examples/sample.py --model runs/digits/model.keras --kind sample --seed 3 --output drawn
+
+Writes <output>.npz with x `[n, *event_shape]`, and <output>.png where x are images.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from pathlib import Path
+
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+
+
+def run(model, n=50, seed=0, kind="mean", output="drawn"):
+    """Draw, write and return x `[n, *event_shape]`; the arguments are the flags."""
+    import numpy as np
+
+    import kvae
+    from kvae import plots
+
+    vae = kvae.load_model(model)
+    x = vae.sample(n, seed=seed, output=kind).numpy()
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}.{os.getpid()}.npz")
+    np.savez_compressed(temporary, x=x)
+    os.replace(temporary, f"{output}.npz")
+    written = [f"{output}.npz"]
+    if len(vae.event_shape) > 1:
+        low, high = (0.0, 1.0) if vae.likelihood.support.high == 1.0 else (None, None)
+        plots.grid(x, min(n, 10), f"{n} draws, seed {seed}", low, high).savefig(f"{output}.png", dpi=110)
+        written.append(f"{output}.png")
+    print(f"Wrote {' and '.join(written)}.")
+    return x
+
+
+def _define_flags():
+    flags.DEFINE_string("model", None, "a .keras file", required=True)
+    flags.DEFINE_integer("n", 50, "how many")
+    flags.DEFINE_integer("seed", 0, "of the draw; the same seed draws the same")
+    flags.DEFINE_enum("kind", "mean", ["mean", "sample"], "means of p(x|z), or draws from it")
+    flags.DEFINE_string("output", "drawn", "the files' name without its ending")
+
+
+def main(argv):
+    """Read the flags and run."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Not a flag: {argv[1]}")
+    run(FLAGS.model, FLAGS.n, FLAGS.seed, FLAGS.kind, FLAGS.output)
+
+
+if __name__ == "__main__":
+    _define_flags()
+    app.run(main)
