@@ -1,6 +1,6 @@
 """Training that is killed at a random moment (SIGKILL) and started again ends with the same bytes.
 
-    python benchmarks/kills.py --kills 20            # some five minutes
+    python benchmarks/kills.py --kills 20            # some eight minutes
 
 Each trial trains on the digits in a process of its own, with `kvae.callbacks.Checkpoint` at every epoch, and kills it
 at a random moment after its first epoch, in the middle of a step or of a save. It is started again until it comes to
