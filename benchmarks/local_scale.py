@@ -1,6 +1,6 @@
 """Calibration of a local scale on the digits: the mean of (x - mean)^2 / scale^2 at z ~ q(z|x), 1 where it is right.
 
-    python benchmarks/local_scale.py            # three seeds, some five minutes
+    python benchmarks/local_scale.py            # three seeds, two minutes
 
 The recipe of docs/training.md with early stopping, for several floors of the scale; the floor is chosen by the
 calibration on the validation part, and the test part says how good that is. Dequantised digits, density per image.

@@ -137,7 +137,7 @@ def _scan(vae, data, samples, seed, chunk) -> _Scan:
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}.")
     resolve.check_density(vae.posterior, "log p(x) by importance sampling")
-    draws = vae.programs.get("draws", lambda: Draws(vae))
+    draws = vae.methods.get("draws", lambda: Draws(vae))
     chunk = chunk or max(1, _FLOATS_PER_CHUNK // draws.widest)
     together = _evenly(feed.ROWS, max(1, chunk // samples))  # examples; one, in several chunks, if samples > chunk
     chunk = _evenly(samples, chunk)

@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from kvae import families, noise
-from kvae.loop import Programs
 from kvae.parts import looped
 
 _FLOATS_IN_CACHE = 1_000_000  # of the decoder's widest layer
@@ -28,13 +27,7 @@ class Draws:
         shapes = [tensor.shape[1:] for layer in layers for tensor in keras.tree.flatten(layer.output)]
         known = [shape for shape in shapes if None not in shape]
         self.widest = max(math.prod(shape) for shape in [*known, vae.event_shape, (vae.latent_dim,)])
-        self._programs = Programs()
-
-    def _function(self, method, jit_compile=False):
-        def make():
-            return tf.function(method, jit_compile=jit_compile, reduce_retracing=not jit_compile)
-
-        return self._programs.get(method.__name__, make)
+        self._function = vae.methods.function
 
     def features(self, x, condition=None) -> tf.Tensor:
         """The encoder's features for x `[B, *event_shape]` and conditions `[B, *condition_shape]`."""

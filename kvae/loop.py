@@ -39,6 +39,14 @@ class Programs:
             self.made[key] = make()
         return self.made[key]
 
+    def function(self, method: Callable, jit_compile: bool = False) -> Callable:
+        """A method as a TensorFlow function: traced once for all batch sizes, or compiled by XLA for each."""
+
+        def make():
+            return tf.function(method, jit_compile=jit_compile, reduce_retracing=not jit_compile)
+
+        return self.get(method.__qualname__, make)
+
 
 def ticks() -> tf.data.Dataset:
     """An endless dataset of nothing: what Keras iterates over while a `Loop` does the work."""

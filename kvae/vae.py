@@ -67,11 +67,7 @@ class VAE(LatentVariableModel):
         self.condition_shape = conditions.shape_of(encoder, decoder, self.prior)
         resolve.build(self.prior, latent_dim=self.latent_dim, condition_shape=self.condition_shape)
         self.built = True
-        self._methods = Programs()
-
-    def _function(self, method):
-        """A method as a TensorFlow function, traced once for all batch sizes."""
-        return self._methods.get(method.__name__, lambda: tf.function(method, reduce_retracing=True))
+        self.methods = Programs()
 
     def _noise_size(self):
         return self.latent_dim
@@ -133,7 +129,7 @@ class VAE(LatentVariableModel):
         default a split's own labels.
         """
         x, condition = self._examples(x, condition)
-        dtype, features = self.likelihood.compute_dtype, self._function(self.encode_features)
+        dtype, features = self.likelihood.compute_dtype, self.methods.function(self.encode_features)
         return self.posterior.distribution(in_parts(lambda x, *c: features(tf.cast(x, dtype), *c), x, condition))
 
     def decode(self, z, condition=None) -> tfd.Distribution:
@@ -144,7 +140,7 @@ class VAE(LatentVariableModel):
         z = tf.convert_to_tensor(z)
         if z.shape.rank == 0 or z.shape[-1] != self.latent_dim:
             raise ValueError(f"z must have shape [..., {self.latent_dim}], got {tuple(z.shape)}.")
-        z, features = tf.cast(z, self.posterior.compute_dtype), self._function(self.decode_features)
+        z, features = tf.cast(z, self.posterior.compute_dtype), self.methods.function(self.decode_features)
         condition = self._conditions(condition, z.shape[-2] if z.shape.rank > 1 else 1)
         if condition is not None and z.shape.rank != 2:
             return self.likelihood.distribution(features(z, condition))
@@ -153,7 +149,7 @@ class VAE(LatentVariableModel):
     def reconstruct(self, x, condition=None) -> tf.Tensor:
         """The mean of p(x | E q(z|x)), `[B, *event_shape]`; what `predict` gives. Deterministic."""
         x, condition = self._examples(x, condition)
-        return in_parts(self._function(self._decode_mean), self.encode(x, condition).mean(), condition)
+        return in_parts(self.methods.function(self._decode_mean), self.encode(x, condition).mean(), condition)
 
     def predict(self, x, **kwargs):
         """`reconstruct` by Keras' own loop, in batches, with callbacks: a NumPy array.
@@ -186,9 +182,9 @@ class VAE(LatentVariableModel):
         if n < 1:
             raise ValueError(f"sample needs n >= 1, got {n}.")
         condition = self._conditions(np.full(n, condition) if isinstance(condition, numbers.Integral) else condition, n)
-        z = self._function(self._prior_draws)(condition, *_int64(seed), tf.constant(n))
+        z = self.methods.function(self._prior_draws)(condition, *_int64(seed), tf.constant(n))
         if output == "mean":
-            return in_parts(self._function(self._decode_mean), z, condition)
+            return in_parts(self.methods.function(self._decode_mean), z, condition)
         p = self.decode(z, condition)
         if output == "distribution":
             return p
@@ -221,7 +217,7 @@ class VAE(LatentVariableModel):
         for first in range(0, x.shape[0], ROWS):
             part = tf.cast(x[first : first + ROWS], self.likelihood.compute_dtype)
             given = None if condition is None else condition[first : first + ROWS]
-            terms = self._function(self._elbo_terms)(part, given, *_int64(seed, first), samples)
+            terms = self.methods.function(self._elbo_terms)(part, given, *_int64(seed, first), samples)
             parts.append(tf.reduce_mean(terms.log_px_z, axis=0) - self.objective.kl(terms))
         return tf.concat(parts, axis=0)
 
