@@ -1,11 +1,13 @@
 """Conditions: class labels or vectors that go into the networks beside x and z.
 
-A network with two inputs is conditional. Its second input is the condition, `[B, *shape]`. Integer labels `[B]`
-for a shape (K,) are made one-hot.
+A network with a second input that is not a mask is conditional. That input is the condition, `[B, *shape]`. Integer
+labels `[B]` for a shape (K,) are made one-hot.
 """
 
 import numpy as np
 import tensorflow as tf
+
+from kvae.batch import inputs_of
 
 
 def shape_of(encoder, decoder, prior) -> tuple[int, ...] | None:
@@ -14,15 +16,18 @@ def shape_of(encoder, decoder, prior) -> tuple[int, ...] | None:
     Raises:
         ValueError: where the two networks, or a conditional prior, do not agree.
     """
-    shapes = [tuple(network.inputs[1].shape[1:]) for network in (encoder, decoder) if len(network.inputs) == 2]
+    shapes = []
+    for network in (encoder, decoder):
+        beside = zip(inputs_of(network), network.inputs[1:], strict=True)
+        shapes += [tuple(tensor.shape[1:]) for name, tensor in beside if name == "condition"]
     if len(shapes) == 2 and shapes[0] != shapes[1]:
         raise ValueError(
-            f"The encoder's condition (its second input) has shape {shapes[0]} and the decoder's {shapes[1]} for one "
+            f"The encoder's condition (an input beside x) has shape {shapes[0]} and the decoder's {shapes[1]} for one "
             "example. Give both the same."
         )
     if not shapes and prior.conditional:
         raise ValueError(
-            f"{type(prior).__name__} is a prior of the condition, but neither network has a condition (a second input)."
+            f"{type(prior).__name__} is a prior of the condition, but neither network has one (an input beside x or z)."
         )
     return shapes[0] if shapes else None
 
@@ -79,8 +84,3 @@ def checked(condition, shape, rows: int) -> np.ndarray | None:
         condition = condition.astype(np.float32)
     prepared(None if condition is None else condition[:1], shape)  # raises where the shape is wrong
     return condition
-
-
-def together(network, x, condition, training):
-    """network(x), with the condition where it takes one."""
-    return network([x, condition] if len(network.inputs) == 2 else x, training=training)

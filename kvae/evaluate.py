@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import feed, resolve
-from kvae.importance import Draws
+from kvae.batch import Batch
+from kvae.importance import FLOATS_AT_A_TIME, Draws
 from kvae.loop import multiply_adds, prefers_xla
 
-_FLOATS_PER_CHUNK = 16_000_000  # of the decoder's widest layer
 _WORTH_COMPILING = 5e10  # multiply-adds of a batch: half a second
 
 
@@ -67,9 +67,9 @@ def log_likelihood(vae, data, samples: int = 5000, seed: int = 0, chunk: int | N
 def summary(vae, data, samples: int = 5000, seed: int = 0, chunk: int | None = None) -> dict[str, Estimate]:
     """What is to be known of a model on a data set, each an `Estimate`, from one pass.
 
-    `elbo`, `reconstruction`, `kl` and `log_likelihood` in nats; `bits_per_dim`, -log_likelihood / (D ln 2),
-    where x has a mass; `active_units`, the number of latent dimensions whose posterior mean varies over the
-    data with a variance above 0.01 (Burda et al. 2016), with a bootstrap error.
+    `elbo`, `reconstruction`, `kl` and `log_likelihood` in nats; `bits_per_dim`, -log_likelihood / (D ln 2) with D
+    elements observed, where x has a mass; `active_units`, the number of latent dimensions whose posterior mean
+    varies over the data with a variance above 0.01 (Burda et al. 2016), with a bootstrap error.
 
     Args:
         vae, data, samples, seed, chunk: as for `log_likelihood`.
@@ -84,10 +84,12 @@ def summary(vae, data, samples: int = 5000, seed: int = 0, chunk: int | None = N
         "log_likelihood": likelihood,
     }
     if measure == "mass":
-        per_bit = -1.0 / (math.prod(vae.event_shape) * math.log(2.0))
+        per_bit = -1.0 / (scan.observed.mean() * math.log(2.0))
+        ratio = likelihood.mean / scan.observed.mean()  # of two means; its error is that of the residuals
+        residual = _mean(scan.log_likelihood - ratio * scan.observed, np.zeros_like(scan.observed), samples, "")
         table["bits_per_dim"] = likelihood._replace(
             mean=likelihood.mean * per_bit,
-            standard_error=-likelihood.standard_error * per_bit,
+            standard_error=-residual.standard_error * per_bit,
             monte_carlo_error=-likelihood.monte_carlo_error * per_bit,
             unit="bits/dim",
         )
@@ -106,16 +108,19 @@ def independent_pixels(vae, train, test) -> Estimate:
         vae: for its likelihood.
         train, test: arrays, splits or datasets.
     """
-    x = np.concatenate([x for x, _ in feed.batches(train, vae.likelihood)]).astype(np.float64)
-    mean = (x.sum(0) + 0.5) / (len(x) + 1.0) if vae.likelihood.support.integer else x.mean(0)
-    config = vae.likelihood.get_config() | {"project": False, "name": None}
+    likelihood = vae.likelihood
+    mean, count = feed.mean(train, likelihood)
+    if likelihood.support.integer:
+        mean = (mean * count + 0.5) / (count + 1.0)
+    config = likelihood.get_config() | {"project": False, "name": None}
     if "scale" in config:
-        config["scale"] = max(float(np.sqrt(np.square(x - mean).mean())), 1e-3)
-    model = type(vae.likelihood)(**config)
+        config["scale"] = max(feed.root_mean_square(train, likelihood, mean), 1e-3)
+    model = type(likelihood)(**config)
     model.build(feature_shape=vae.event_shape, event_shape=vae.event_shape)
-    p = model.distribution(tf.constant(vae.likelihood.matching(mean)[None], tf.float32))
-    values = np.concatenate([p.log_prob(batch).numpy() for batch, _ in feed.batches(test, vae.likelihood)])
-    return _mean(values, np.zeros_like(values), 1, vae.likelihood.measure)
+    p = model.distribution(tf.constant(likelihood.matching(mean)[None], tf.float32))
+    examples = (vae.prepared(batch) for batch in feed.batches(test, likelihood))
+    values = np.concatenate([model.log_prob(p, batch.x, batch.mask).numpy() for batch in examples])
+    return _mean(values, np.zeros_like(values), 1, likelihood.measure)
 
 
 class _Scan(NamedTuple):
@@ -129,6 +134,7 @@ class _Scan(NamedTuple):
     kl_variance: np.ndarray
     elbo_variance: np.ndarray
     code: np.ndarray  # the posterior's mean, [N, latent_dim]
+    observed: np.ndarray  # how many elements of x
 
 
 def _scan(vae, data, samples, seed, chunk) -> _Scan:
@@ -137,34 +143,42 @@ def _scan(vae, data, samples, seed, chunk) -> _Scan:
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1, got {chunk}.")
     resolve.check_density(vae.posterior, "log p(x) by importance sampling")
-    draws = vae.methods.get("draws", lambda: Draws(vae))
-    chunk = chunk or max(1, _FLOATS_PER_CHUNK // draws.widest)
+    draws = Draws.of(vae)
+    chunk = chunk or max(1, FLOATS_AT_A_TIME // draws.widest)
     together = _evenly(feed.ROWS, max(1, chunk // samples))  # examples; one, in several chunks, if samples > chunk
     chunk = _evenly(samples, chunk)
     work = samples * multiply_adds(vae.decoder, vae.likelihood)  # for each example
     parts: list[tuple] = []
     number = 0  # of the example
-    for x, condition in feed.batches(data, vae.likelihood, vae.condition_shape):
-        features = draws.features(x, condition)  # once a batch, however many draws
-        q = vae.posterior.distribution(features)
-        code, kl = q.mean().numpy(), draws.closed_form_kl(q, condition)
+    for examples in feed.batches(data, vae.likelihood, vae.condition_shape):
+        batch = vae.prepared(examples)
+        features = draws.features(batch)  # once a batch, however many draws
+        q, size = vae.posterior.distribution(features), len(batch.x)
+        code, kl = q.mean().numpy(), draws.closed_form_kl(q, batch.condition)
         kl = None if kl is None else kl.numpy()
-        jit = work * len(x) > _WORTH_COMPILING and prefers_xla(vae.decoder)
-        for i in range(0, len(x), together):
-            rows = np.arange(i, min(i + together, len(x)))
+        observed = _observed(examples)
+        jit = work * size > _WORTH_COMPILING and prefers_xla(vae.decoder)
+        for i in range(0, size, together):
+            rows = np.arange(i, min(i + together, size))
             padded = np.resize(rows, together) if jit else rows  # one shape, one compilation
-            given = None if condition is None else tf.gather(condition, padded)
+            some = batch.map(lambda tensor, rows=padded: tf.gather(tensor, rows))
             sums = _Sums()
             for draw in range(0, samples, chunk):
                 first = (number + i) * samples + draw
                 count = min(chunk, samples - draw)
-                terms = draws.terms(x[padded], tf.gather(features, padded), given, seed, first, count, jit)
+                terms = draws.terms(some, tf.gather(features, padded), seed, first, count, jit)
                 sums.add(*(t.numpy()[:, : len(rows)] for t in terms))
-            parts.append((*sums.result(None if kl is None else kl[rows]), code[rows]))
-        number += len(x)
+            parts.append((*sums.result(None if kl is None else kl[rows]), code[rows], observed[rows]))
+        number += size
     if not parts:
         raise ValueError("The data are empty.")
     return _Scan(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _observed(batch: Batch) -> np.ndarray:
+    """How many elements of each x were observed, float64 `[B]`."""
+    mask = np.ones(batch.x.shape, bool) if batch.mask is None else batch.mask
+    return mask.reshape(len(mask), -1).sum(axis=1).astype(np.float64)
 
 
 def _evenly(total: int, most: int) -> int:

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from kvae import noise
+from kvae.batch import Batch, inputs_of
 
 
 def next_version(base) -> str:
@@ -34,8 +35,9 @@ def saved_model(vae, path, verbose: bool = False) -> str:
     | sample | seed | z from the prior, mean of p(x given z) |
     | score | x, seed | elbo, reconstruction, kl at one z, nats |
 
-    A conditional model has an input `condition` `[B, *condition_shape]`, float32, in each: classes are one-hot. A
-    deterministic posterior has no scale in `encode`, and no `score`.
+    A conditional model has an input `condition` `[B, *condition_shape]`, float32, in each: classes are one-hot. With
+    an encoder that takes a mask there is an input `mask` beside x, float32, 1 where x was observed. A deterministic
+    posterior has no scale in `encode`, and no `score`.
 
     The files are written under a temporary name and renamed when complete.
 
@@ -69,9 +71,16 @@ def _endpoints(vae) -> dict:
     x = tf.TensorSpec((None, *vae.event_shape), vae.likelihood.compute_dtype, name="x")
     z = tf.TensorSpec((None, vae.latent_dim), vae.likelihood.compute_dtype, name="z")
     seed = tf.TensorSpec((None,), tf.int32, name="seed")
-    given = []
+    given, seen = [], []
     if vae.condition_shape is not None:
         given.append(tf.TensorSpec((None, *vae.condition_shape), tf.float32, name="condition"))
+    if "mask" in inputs_of(vae.encoder):
+        seen.append(tf.TensorSpec(x.shape, tf.float32, name="mask"))
+    beside = [*given, *seen]  # what stands beside x
+
+    def batch_of(x, *tensors):
+        names = (spec.name for spec in beside)
+        return vae.prepared(Batch(x, **dict(zip(names, tensors, strict=True))))
 
     def row_noise(seed):
         def one(s):
@@ -79,11 +88,11 @@ def _endpoints(vae) -> dict:
 
         return tf.map_fn(one, seed, fn_output_signature=tf.TensorSpec((vae.latent_dim,), z.dtype))
 
-    def reconstruct(x, condition=None):
-        return {"mean": vae.call(x, condition, training=False)}
+    def reconstruct(x, *tensors):
+        return {"mean": vae._reconstruct(batch_of(x, *tensors))}
 
-    def encode(x, condition=None):
-        return vae.posterior.export(vae.posterior.distribution(vae.encode_features(x, condition)))
+    def encode(x, *tensors):
+        return vae.posterior.export(vae.posterior.distribution(vae.encode_features(batch_of(x, *tensors))))
 
     def decode(z, condition=None):
         return {"mean": vae.likelihood.distribution(vae.decode_features(z, condition)).mean()}
@@ -92,16 +101,16 @@ def _endpoints(vae) -> dict:
         z = vae.prior.distribution(vae.encode, condition).bijector.forward(row_noise(seed))
         return {"z": z} | decode(z, condition)
 
-    def score(x, seed, condition=None):
-        terms = vae._terms(x, row_noise(seed)[None], condition)
+    def score(x, seed, *tensors):
+        terms = vae._terms(batch_of(x, *tensors), row_noise(seed)[None])
         reconstruction, kl = terms.log_px_z[0], vae.objective.kl(terms)
         return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
     endpoints = {
-        "serving_default": (reconstruct, [x, *given]),
-        "encode": (encode, [x, *given]),
+        "serving_default": (reconstruct, [x, *beside]),
+        "encode": (encode, [x, *beside]),
         "decode": (decode, [z, *given]),
-        "reconstruct": (reconstruct, [x, *given]),
+        "reconstruct": (reconstruct, [x, *beside]),
         "sample": (sample, [seed, *given]),
     }
-    return endpoints | {"score": (score, [x, seed, *given])} if vae.posterior.has_density else endpoints
+    return endpoints | {"score": (score, [x, seed, *beside])} if vae.posterior.has_density else endpoints

@@ -199,9 +199,23 @@ class Likelihood(Family):
         """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
         raise NotImplementedError
 
-    def calibrated(self, x, p, weight) -> tfd.Distribution:
+    def log_prob(self, p, x, mask=None):
+        """log p(x|z), `[...]`, in nats: the sum over the event, or over what was observed where there is a mask.
+
+        With a mask `[B, *event_shape]` (1 = observed) x must be in the support where it is 0 too, so that the
+        gradient stays finite; the value there does not matter.
+        """
+        if mask is None:
+            return p.log_prob(x)
+        each = p.distribution.log_prob(x)
+        return tf.reduce_sum(tf.where(tf.cast(mask, tf.bool), each, tf.zeros_like(each)), axis=self._event_axes())
+
+    def _event_axes(self) -> list[int]:
+        return list(range(-len(self.event_shape), 0))
+
+    def calibrated(self, x, p, weight, mask=None) -> tfd.Distribution:
         """The p to train on, given a batch: the identity but for a scale in closed form."""
-        del x, weight
+        del x, weight, mask
         return p
 
     def matching(self, mean):

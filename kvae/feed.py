@@ -2,37 +2,34 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kvae import conditions
+from kvae.batch import Batch
 from kvae.families import Likelihood
-from kvae.splits import Split, numbers
+from kvae.splits import Split, numbers, observed
 from kvae.support import complaint
 
 CHECKED_BATCHES = 8
 ROWS = 512  # of an array checked at a time: they stay in the cache
-KEYS = ("x", "condition", "sample_weight")
+KEYS = ("x", "condition", "mask", "sample_weight")
 
 
-def unpack(data) -> tuple[Any, Any, Any]:
-    """x, the condition y and the sample weights of data.
-
-    Data are `x`, `(x,)`, `(x, y)`, `(x, y, sample_weight)`, or a dict of `x`, `condition` and `sample_weight`.
-    """
+def unpack(data) -> Batch:
+    """What data are: `x`, `(x,)`, `(x, y)`, `(x, y, sample_weight)` with the condition y, or a dict of `KEYS`."""
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     if not isinstance(x, dict):
-        return x, y, weight
+        return Batch(x, y, None, weight)
     unknown = sorted(set(x) - set(KEYS))
     if "x" not in x or unknown:
         raise ValueError(f"A dict of data has the keys {list(KEYS)}, got {sorted(x)}.")
     for name, beside in (("sample_weight", weight), ("condition", y)):
         if beside is not None and name in x:
             raise ValueError(f"{name} was given twice, inside the dict of data and beside it.")
-    return x["x"], x.get("condition", y), x.get("sample_weight", weight)
+    return Batch(x["x"], x.get("condition", y), x.get("mask"), x.get("sample_weight", weight))
 
 
 def is_array(x) -> bool:
@@ -47,24 +44,27 @@ def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=
     """
     if isinstance(x, list):
         raise ValueError("x is a list. Give one array of shape [N, *event_shape], for example numpy.stack(x).")
+    mask = None
     if isinstance(x, (tuple, dict)):
-        inner, condition, weight = unpack(x)
-        for name, within, beside in (("sample_weight", weight, sample_weight), ("y", condition, y)):
+        inner = unpack(x)
+        for name, within, beside in (("sample_weight", inner.weight, sample_weight), ("y", inner.condition, y)):
             if within is not None and beside is not None:
                 raise ValueError(f"{name} was given twice, inside the data and beside them.")
-        x, y, sample_weight = inner, y if condition is None else condition, sample_weight if weight is None else weight
+        x, mask = inner.x, inner.mask
+        y = y if inner.condition is None else inner.condition
+        sample_weight = sample_weight if inner.weight is None else inner.weight
     if x is None:
         raise ValueError("There is no x: give an array, a split of kvae.data, or a tf.data.Dataset.")
     if not is_array(x):
         return None
     if isinstance(x, Split):
-        weight = x.sample_weight if sample_weight is None else sample_weight
-        return x.replace(y=x.y if y is None else y, sample_weight=weight, batch_size=batch_size or x.batch_size)
+        given = {"y": y, "sample_weight": sample_weight, "mask": mask, "batch_size": batch_size}
+        return x.replace(**{name: value for name, value in given.items() if value is not None})
     x = np.asarray(x)
     if x.ndim == 0:
         raise ValueError(f"x must be an array of shape [N, *event_shape], got the scalar {x}.")
     y = None if y is None else np.asarray(y)
-    return Split(numbers(x), y, sample_weight, batch_size=batch_size or default_batch_size)
+    return Split(numbers(x), y, sample_weight, batch_size=batch_size or default_batch_size, mask=mask)
 
 
 def length(data) -> int:
@@ -80,14 +80,10 @@ def divided(split: Split, share: float) -> tuple[Split, Split]:
     keep = math.floor(len(split) * (1.0 - share))
     if not 0.0 < share < 1.0 or keep in (0, len(split)):
         raise ValueError(f"validation_split={share} of {len(split)} examples leaves one part empty.")
-    y, weight = split.y, split.sample_weight
 
     def part(rows):
-        return split.replace(
-            array=split.array[rows],
-            y=None if y is None else y[rows],
-            sample_weight=None if weight is None else weight[rows],
-        )
+        arrays = {name: getattr(split, name) for name in ("array", "y", "sample_weight", "mask")}
+        return split.replace(**{name: array[rows] for name, array in arrays.items() if array is not None})
 
     return part(slice(0, keep)), part(slice(keep, None))
 
@@ -104,7 +100,7 @@ def check_shape(shape, event_shape, what="x") -> None:
     elif (*shape[1:], 1) == tuple(event_shape):
         advice = "Add the channel axis: x[..., None]."
     raise ValueError(
-        f"{what} has shape {tuple(shape)}, but this model's examples have shape {tuple(event_shape)}, so x must "
+        f"{what} has shape {tuple(shape)}, but this model's examples have shape {tuple(event_shape)}, so it must "
         f"have shape {(None, *event_shape)}. {advice}"
     )
 
@@ -115,13 +111,19 @@ def check_split(split: Split, likelihood: Likelihood, condition_shape=None) -> N
     conditions.checked(split.y, condition_shape, len(split))
     first = 0
     for chunk in split.chunks(ROWS):
-        if not likelihood.support.contains(chunk):
-            raise ValueError(complaint(chunk, likelihood.support, type(likelihood).__name__, first))
+        mask = None if split.mask is None else split.mask[first : first + len(chunk)]
+        check_values(chunk, mask, likelihood, first)
         first += len(chunk)
 
 
-def batches(data, likelihood: Likelihood, condition_shape=None) -> Iterator[tuple[np.ndarray, Any]]:
-    """The examples of an array, a split or a finite dataset and their conditions, checked, some at a time.
+def check_values(x: np.ndarray, mask, likelihood: Likelihood, first: int = 0) -> None:
+    """Raise a ValueError unless every observed value of x, whose first row is number `first`, is in the support."""
+    if not likelihood.support.contains(x, mask):
+        raise ValueError(complaint(x, likelihood.support, type(likelihood).__name__, first, mask))
+
+
+def batches(data, likelihood: Likelihood, condition_shape=None) -> Iterator[Batch]:
+    """The examples of an array, a split or a finite dataset, with what is beside them, checked, some at a time.
 
     Each example weighs the same. The conditions are None for a model that is not conditional.
     """
@@ -129,20 +131,38 @@ def batches(data, likelihood: Likelihood, condition_shape=None) -> Iterator[tupl
     if split is not None:
         _refuse_weights(split.sample_weight)
         check_split(split, likelihood, condition_shape)
-        given = conditions.checked(split.y, condition_shape, len(split))
+        beside = Batch(None, conditions.checked(split.y, condition_shape, len(split)), split.mask)
         for i, x in enumerate(split.chunks(ROWS)):
-            yield x, None if given is None else conditions.prepared(given[i * ROWS :][:ROWS], condition_shape)
+            rows = slice(i * ROWS, (i + 1) * ROWS)
+            yield beside.map(lambda array, rows=rows: array[rows])._replace(x=x)
         return
     if not isinstance(data, tf.data.Dataset):
         raise ValueError(f"data must be an array, a split of kvae.data or a tf.data.Dataset, got {type(data)}.")
     if data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("The dataset never ends: give data.take(n).")
     for element in data:
-        yield from batches(_arrays(*unpack(element)), likelihood, condition_shape)
+        x, condition, mask, weight = unpack(element).map(lambda tensor: tensor.numpy())
+        yield from batches(Split(x, condition, weight, mask=mask), likelihood, condition_shape)
 
 
-def _arrays(x, y, weight) -> Split:
-    return Split(x.numpy(), None if y is None else y.numpy(), None if weight is None else weight.numpy())
+def mean(data, likelihood: Likelihood) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of each element of x where it was observed, and in how many examples: float64 `[*event_shape]`."""
+    total, count = np.zeros(likelihood.event_shape), np.zeros(likelihood.event_shape)
+    for x, _, mask, _ in batches(data, likelihood):
+        mask = np.ones(x.shape, bool) if mask is None else mask
+        total += x.sum(axis=0, where=mask, dtype=np.float64)
+        count += mask.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), likelihood.support.neutral), count
+
+
+def root_mean_square(data, likelihood: Likelihood, center: np.ndarray) -> float:
+    """Of x - center over everything that was observed."""
+    total, count = 0.0, 0
+    for x, _, mask, _ in batches(data, likelihood):
+        mask = np.ones(x.shape, bool) if mask is None else mask
+        total += np.square(x - center).sum(where=mask)
+        count += mask.sum()
+    return math.sqrt(total / count)
 
 
 def _refuse_weights(weight) -> None:
@@ -159,37 +179,36 @@ class CheckedDataset:
     """
 
     def __init__(self, dataset: tf.data.Dataset, likelihood: Likelihood, condition_shape=None):
-        event_shape, support = likelihood.event_shape, likelihood.support
         self.error: ValueError | None = None
-        x, condition, _ = unpack(dataset.element_spec)
-        if condition_shape is not None and not isinstance(condition, tf.TensorSpec):
+        spec = unpack(dataset.element_spec)
+        if condition_shape is not None and not isinstance(spec.condition, tf.TensorSpec):
             conditions.prepared(None, condition_shape)
-        if not isinstance(x, tf.TensorSpec):
-            raise ValueError(f"x must be one tensor, but the dataset's elements have x = {x}.")
-        if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
-            raise ValueError(f"x must hold real numbers, but the dataset's x has dtype {x.dtype.name}.")
-        if x.shape.rank is not None:
-            check_shape(x.shape.as_list(), event_shape, "The dataset's x")
+        if not isinstance(spec.x, tf.TensorSpec):
+            raise ValueError(f"x must be one tensor, but the dataset's elements have x = {spec.x}.")
+        if not (spec.x.dtype.is_floating or spec.x.dtype.is_integer or spec.x.dtype.is_bool):
+            raise ValueError(f"x must hold real numbers, but the dataset's x has dtype {spec.x.dtype.name}.")
+        if spec.x.shape.rank is not None:
+            check_shape(spec.x.shape.as_list(), likelihood.event_shape, "The dataset's x")
         if dataset.cardinality() == 0:
             raise ValueError("The dataset is empty.")
 
-        def look(batch, condition):
+        def look(x, condition, mask):
             try:
-                conditions.checked(condition, condition_shape, len(batch))
-                check_shape(batch.shape, event_shape, "The dataset's x")
-                if not support.contains(batch):
-                    raise ValueError(complaint(batch, support, type(likelihood).__name__))
+                conditions.checked(condition, condition_shape, len(x))
+                check_shape(x.shape, likelihood.event_shape, "The dataset's x")
+                check_values(x, None if spec.mask is None else observed(mask, x.shape), likelihood)
             except ValueError as error:
                 self.error = error
                 raise
             return np.True_
 
         def check(i, element):
-            x, condition, _ = unpack(element)
-            batch = tf.cast(x, tf.float32), 0 if condition_shape is None else condition
+            batch = unpack(element)
+            condition = 0 if condition_shape is None else batch.condition
+            seen = tf.cast(batch.x, tf.float32), condition, 0 if batch.mask is None else batch.mask
             fine = tf.cond(
                 i < CHECKED_BATCHES,
-                lambda: tf.numpy_function(look, batch, tf.bool),
+                lambda: tf.numpy_function(look, seen, tf.bool),
                 lambda: tf.constant(True),
             )
             with tf.control_dependencies([fine]):

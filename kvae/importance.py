@@ -6,9 +6,11 @@ import keras
 import tensorflow as tf
 
 from kvae import families, noise
+from kvae.batch import Batch
 from kvae.parts import looped
 
-_FLOATS_IN_CACHE = 1_000_000  # of the decoder's widest layer
+FLOATS_AT_A_TIME = 16_000_000  # of the decoder's widest layer, in memory
+_FLOATS_IN_CACHE = 1_000_000
 
 
 class Draws:
@@ -16,6 +18,8 @@ class Draws:
 
     Args:
         vae: a `kvae.VAE` whose posterior has a density.
+
+    Batches are `prepared`.
 
     Attributes:
         widest: the most numbers that one example is anywhere in the decoder.
@@ -29,47 +33,86 @@ class Draws:
         self.widest = max(math.prod(shape) for shape in [*known, vae.event_shape, (vae.latent_dim,)])
         self._function = vae.methods.function
 
-    def features(self, x, condition=None) -> tf.Tensor:
-        """The encoder's features for x `[B, *event_shape]` and conditions `[B, *condition_shape]`."""
-        return self._function(self.vae.encode_features)(tf.cast(x, self.vae.likelihood.compute_dtype), condition)
+    @classmethod
+    def of(cls, vae) -> "Draws":
+        """The model's own, made once."""
+        return vae.methods.get("draws", lambda: cls(vae))
+
+    def features(self, batch: Batch) -> tf.Tensor:
+        """The encoder's features, `[B, F]`."""
+        return self._function(self.vae.encode_features)(batch)
 
     def closed_form_kl(self, q, condition=None) -> tf.Tensor | None:
         """KL(q || prior) in nats, or None where it has no closed form."""
         return families.kl(q, self.vae.prior.distribution(self.vae.encode, condition))
 
     def terms(
-        self, x, features, condition, seed: int, first: int, count: int, jit: bool = False
+        self, batch: Batch, features, seed: int, first: int, count: int, jit: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """log p(x|z) and log p(z) - log q(z|x), both `[count, B]`, at draws number `first`, `first + 1`, ...
 
         Example i has the draws first + i * count and on, so that one example's draws can be taken in parts. With
         `jit` XLA compiles it, once for every B and count (float32 only).
         """
-        x = tf.cast(x, self.vae.likelihood.compute_dtype)
-        if not jit or x.dtype != tf.float32:
-            numbers = tf.constant(seed, tf.int64), tf.constant(first, tf.int64)
-            eps = self._function(self._noise)(*numbers, tf.constant(len(x)), tf.constant(count))
-            return self._function(self._terms)(x, features, condition, eps)
-        eps = noise.many_normals(seed, noise.IMPORTANCE, first, len(x) * count, self.vae.latent_dim)
-        eps = tf.reshape(eps, [len(x), count, self.vae.latent_dim])
-        return self._function(self._terms_in_cache, jit_compile=True)(x, features, condition, eps)
+        rows = len(batch.x)
+        if not jit or batch.x.dtype != tf.float32:
+            return self._function(self._terms)(batch, features, self._normals(seed, first, rows, count))
+        eps = noise.many_normals(seed, noise.IMPORTANCE, first, rows * count, self.vae.latent_dim)
+        eps = tf.reshape(eps, [rows, count, self.vae.latent_dim])
+        return self._function(self._terms_in_cache, jit_compile=True)(batch, features, eps)
+
+    def imputed(self, batch: Batch, samples: int, seed: int, output: str) -> tf.Tensor:
+        """x with its missing values filled in, see `kvae.VAE.impute`; the batch need not be prepared."""
+        together, parts = max(1, FLOATS_AT_A_TIME // (samples * self.widest)), []
+        for first in range(0, len(batch.x), together):
+            part = self.vae.prepared(batch.map(lambda array, rows=slice(first, first + together): array[rows]))
+            rows, size = len(part.x), math.prod(self.vae.event_shape)
+            eps = self._normals(seed, first * samples, rows, samples)
+            uniform = None
+            if output == "sample":
+                uniform = noise.uniform(seed, noise.PIXELS, first, rows, 1 + size, part.x.dtype)
+            parts.append(self._function(self._imputed)(part, self.features(part), eps, uniform))
+        return tf.concat(parts, axis=0)
+
+    def _imputed(self, batch, features, eps, uniform):
+        likelihood = self.vae.likelihood
+        z, log_ratio = self._drawn(batch, features, eps)
+        p = likelihood.distribution(self.vae.decode_features(z, batch.condition))
+        weight = tf.nn.softmax(likelihood.log_prob(p, batch.x, batch.mask) + log_ratio, axis=0)  # [S, B]
+        if uniform is None:
+            filling = tf.einsum("sb,sb...->b...", weight, p.mean())
+        else:  # z_k by its weight: k is the number of partial sums below a uniform number
+            k = tf.reduce_sum(tf.cast(tf.cumsum(weight, axis=0)[:-1] < uniform[:, 0], tf.int32), axis=0)
+            z = tf.gather(tf.transpose(z, [1, 0, 2]), k, batch_dims=1)
+            p = likelihood.distribution(self.vae.decode_features(z, batch.condition))
+            filling = likelihood.draw(p, tf.reshape(uniform[:, 1:], tf.shape(batch.x)))
+        return tf.where(batch.mask, batch.x, filling)
+
+    def _normals(self, seed, first, examples, count):
+        numbers = tf.constant(seed, tf.int64), tf.constant(first, tf.int64)
+        return self._function(self._noise)(*numbers, tf.constant(examples), tf.constant(count))
 
     def _noise(self, seed, first, examples, count):
         size, dtype = self.vae.latent_dim, self.vae.posterior.compute_dtype
         eps = noise.normal(seed, noise.IMPORTANCE, first, examples * count, size, dtype)
         return tf.reshape(eps, [examples, count, size])
 
-    def _terms(self, x, features, condition, eps, at_a_time=None):
+    def _drawn(self, batch, features, eps):
+        """z `[S, B, D]` and log p(z) - log q(z|x) there, `[S, B]`."""
         vae = self.vae
-        q, prior = vae.posterior.distribution(features), vae.prior.distribution(vae.encode, condition)
+        q, prior = vae.posterior.distribution(features), vae.prior.distribution(vae.encode, batch.condition)
         z = vae.posterior.draw(q, tf.transpose(eps, [1, 0, 2]))
+        return z, prior.log_prob(z) - q.log_prob(z)
+
+    def _terms(self, batch, features, eps, at_a_time=None):
+        vae, (z, log_ratio) = self.vae, self._drawn(batch, features, eps)
 
         def log_px_z(z):
-            return vae.likelihood.distribution(vae.decode_features(z, condition)).log_prob(x)
+            p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
+            return vae.likelihood.log_prob(p, batch.x, batch.mask)
 
-        decoded = log_px_z(z) if at_a_time is None else looped(log_px_z, z, at_a_time)
-        return decoded, prior.log_prob(z) - q.log_prob(z)
+        return log_px_z(z) if at_a_time is None else looped(log_px_z, z, at_a_time), log_ratio
 
-    def _terms_in_cache(self, x, features, condition, eps):
-        at_a_time = max(1, _FLOATS_IN_CACHE // (self.widest * x.shape[0]))
-        return self._terms(x, features, condition, eps, at_a_time)
+    def _terms_in_cache(self, batch, features, eps):
+        at_a_time = max(1, _FLOATS_IN_CACHE // (self.widest * batch.x.shape[0]))
+        return self._terms(batch, features, eps, at_a_time)

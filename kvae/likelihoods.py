@@ -208,15 +208,15 @@ class Normal(Likelihood):
         """The mean itself."""
         return mean
 
-    def calibrated(self, x, p, weight) -> tfd.Distribution:
+    def calibrated(self, x, p, weight, mask=None) -> tfd.Distribution:
         """p with the batch's own root-mean-square error over q's samples for the scale ("optimal" only)."""
         if self.scale != "optimal":
             return p
-        loc = tf.stop_gradient(p.distribution.loc)
-        axes = tf.range(tf.rank(x) - len(self.event_shape), tf.rank(x)) + 1
-        error = tf.reduce_mean(tf.square(x - loc), axis=tf.concat([[0], axes], axis=0))  # [B]
-        weight = tf.cast(weight, error.dtype)
-        total = tf.reduce_sum(weight)
+        square = tf.reduce_mean(tf.square(x - tf.stop_gradient(p.distribution.loc)), axis=0)  # [B, *event_shape]
+        observed = tf.ones_like(square) if mask is None else tf.cast(mask, square.dtype)
+        weight = tf.cast(weight, square.dtype)
+        total = tf.reduce_sum(weight * tf.reduce_mean(observed, axis=self._event_axes()))
+        error = tf.reduce_mean(square * observed, axis=self._event_axes())  # [B]
         now = tf.math.divide_no_nan(tf.reduce_sum(weight * error), total)
         before = tf.cast(self.updates, now.dtype)
         # A plain mean over the first updates, then an exponential one: no trace of the starting value.

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import conditions, noise
+from kvae.batch import Batch
 from kvae.splits import Preparation, Split
 
 _SECONDS_PER_CALL = 0.3  # what a call aims at, once the time of a step is known
@@ -174,14 +175,9 @@ class Loop:
         support = model.likelihood.support
         small = split.as_stored and support.integer and support.low >= 0 and support.high <= 255
         condition = conditions.checked(split.y, model.condition_shape, len(split))
-        self.arrays = [  # of which an empty one is not there
-            tf.constant(array)
-            for array in (
-                split.array.astype(np.uint8) if small else split.array,
-                np.zeros(0, np.float32) if split.sample_weight is None else split.sample_weight,
-                np.zeros(0, np.float32) if condition is None else condition,
-            )
-        ]
+        array = split.array.astype(np.uint8) if small and split.mask is None else split.array
+        whole = Batch(array, condition, split.mask, split.sample_weight).map(tf.constant)
+        self.arrays = {name: tensor for name, tensor in whole._asdict().items() if tensor is not None}
         self.rows: tuple[int, tf.Tensor, tf.Tensor] | None = None  # pass, whole batches, ragged batch
         self.logs: dict = {}
 
@@ -250,42 +246,38 @@ class Loop:
             self.rows = passes, tf.constant(rows[0].reshape(whole, size)), tf.constant(rows[1][None])
         in_whole = min(count, whole - first)
         if in_whole > 0:
-            self._program(self.training)(*self.arrays, self.rows[1], first, in_whole)
+            self._program(self.training)(self.arrays, self.rows[1], first, in_whole)
         if count > max(in_whole, 0):  # the ragged batch comes once a pass: not worth a compilation
-            self._program(False)(*self.arrays, self.rows[2], 0, 1)
+            self._program(False)(self.arrays, self.rows[2], 0, 1)
 
     def _program(self, may_jit: bool):
         """The compiled loop, made once for a model and a way of preparing its data."""
         jit = may_jit and self.model.jit_compile
         size = self.split.batch_size if jit else None  # XLA compiles for one shape, the rest for all
-        types = tuple((array.dtype, array.shape.rank) for array in self.arrays)
-        key = (self.split.preparation, self.training, len(self.arrays[1]) > 0, size, jit, types)
+        types = tuple((name, array.dtype, array.shape.rank) for name, array in self.arrays.items())
+        key = (self.split.preparation, self.training, size, jit, types)
         return self.model.programs.get(key, lambda: self._compiled(jit, size))
 
     def _compiled(self, jit: bool, size: int | None):
-        program = _program(self.model, self.split.preparation, self.training, len(self.arrays[1]) > 0, jit)
+        program = _program(self.model, self.split.preparation, self.training, jit)
         if self.model.run_eagerly:
             return program
         number = tf.TensorSpec([], tf.int32)
         rows = tf.TensorSpec([None, size], tf.int32)
-        arrays = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in self.arrays]
-        signature = [*arrays, rows, number, number]
-        return tf.function(program, input_signature=signature, jit_compile=jit)
+        arrays = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in self.arrays.items()}
+        return tf.function(program, input_signature=[arrays, rows, number, number], jit_compile=jit)
 
 
-def _program(model, preparation: Preparation, training: bool, weighted: bool, jit: bool):
-    conditional = model.condition_shape is not None
-
-    def program(array, weight, condition, rows, first, count):
+def _program(model, preparation: Preparation, training: bool, jit: bool):
+    def program(arrays, rows, first, count):
         def body(i):
-            batch = rows[i]
+            batch = Batch(**{name: tf.gather(array, rows[i]) for name, array in arrays.items()})
             if training:
                 model.draws.assign_add(1)
-                x = preparation(tf.gather(array, batch), 0, model.draws.value)
+                x = preparation(batch.x, 0, model.draws.value)
             else:
-                x = preparation(tf.gather(array, batch), batch[0], noise.BINARIZATION)
-            given = tf.gather(condition, batch) if conditional else None
-            model.step(x, given, tf.gather(weight, batch) if weighted else None, training)
+                x = preparation(batch.x, rows[i][0], noise.BINARIZATION)
+            model.step(batch._replace(x=x), training)
             return (i + 1,)
 
         with noise.under_xla(jit):

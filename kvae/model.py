@@ -4,8 +4,10 @@ import keras
 import tensorflow as tf
 
 from kvae import conditions, feed, noise
+from kvae.batch import Batch
 from kvae.families import Likelihood, Posterior, Prior
 from kvae.objectives import Objective, Terms
+from kvae.splits import Split
 from kvae.trackers import Faults, Trackers
 from kvae.trainer import Trainer
 
@@ -47,9 +49,34 @@ class LatentVariableModel(Trainer):
     def _noise_size(self) -> int:
         raise NotImplementedError
 
-    def _terms(self, x, eps, condition=None, weight=None, training=False) -> Terms:
-        """The terms for x `[B, *event_shape]`, noise eps `[S, B, noise size]` and prepared conditions."""
+    def _terms(self, batch: Batch, eps, training=False) -> Terms:
+        """The terms for a batch that is `prepared` and noise eps `[S, B, noise size]`."""
         raise NotImplementedError
+
+    def _reconstruct(self, batch: Batch, training=False):
+        """What `predict` gives for a batch that is `prepared`: `[B, *event_shape]`."""
+        raise NotImplementedError
+
+    # ---- before training ----
+
+    def adapt(self, data) -> None:
+        """Start the output at the data: p(x|z) gets the mean of x over `data` where the decoder says nothing else.
+
+        It sets the bias of the likelihood's projection, which training would otherwise spend its first epochs on
+        (Burda et al. 2016). Call it once, before `fit`.
+
+        Args:
+            data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
+
+        Raises:
+            ValueError: for a likelihood with project=False: the bias is in the decoder then.
+        """
+        if self.likelihood.projection is None:
+            raise ValueError(
+                f"adapt sets the bias of the likelihood's projection, but {type(self.likelihood).__name__}("
+                "project=False) has none. Set the bias of the decoder's last layer."
+            )
+        self.likelihood.adapt(feed.mean(data, self.likelihood)[0])
 
     # ---- one step, for training and evaluation alike ----
 
@@ -60,30 +87,38 @@ class LatentVariableModel(Trainer):
 
     def train_step(self, data):
         """One optimizer step on a batch of a pipeline, as Keras calls it."""
-        x, condition, weight = feed.unpack(data)
-        with tf.control_dependencies([x]):  # a pipeline that fails leaves the counter alone
+        batch = feed.unpack(data)
+        with tf.control_dependencies([batch.x]):  # a pipeline that fails leaves the counter alone
             self.draws.assign_add(1)
         with noise.under_xla(bool(self.jit_compile) and not tf.executing_eagerly()):
-            self.step(x, condition, weight, training=True, checked=False)
+            self.step(batch, training=True, checked=False)
         return self.trackers.logs()
 
     def test_step(self, data):
         """One evaluation step on a batch of a pipeline, as Keras calls it."""
-        x, condition, weight = feed.unpack(data)
-        self.step(x, condition, weight, training=False, checked=False)
+        self.step(feed.unpack(data), training=False, checked=False)
         return self.trackers.logs()
 
-    def step(self, x, condition=None, weight=None, training=False, checked=True):
-        """One step on x `[B, *event_shape]` with weights `[B]`; `checked`: x is known to be in the support.
+    def predict(self, x, **kwargs):
+        """`reconstruct` by Keras' own loop, in batches, with callbacks: a NumPy array.
 
-        A model that is not conditional leaves `condition`, which may be a label, alone.
+        Conditions and masks come with a split, with the `(x, y)` of a dataset, or in a dict as in `fit`.
         """
-        feed.check_shape(x.shape, self.event_shape)
-        given = None if self.condition_shape is None else conditions.prepared(condition, self.condition_shape)
-        x = tf.cast(x, self.likelihood.compute_dtype)
-        rows = x.shape[0] or tf.shape(x)[0]
-        weight = tf.ones([rows]) if weight is None else tf.cast(weight, tf.float32)
+        with self._without_jit():
+            return super().predict(x.dataset(shuffle=False) if isinstance(x, Split) else x, **kwargs)
+
+    def predict_step(self, data):
+        """One batch of `predict`, as Keras calls it."""
+        return self._reconstruct(self.prepared(feed.unpack(data)))
+
+    def step(self, batch: Batch, training=False, checked=True):
+        """One step on a batch; `checked`: what was observed of x is known to be in the support."""
+        feed.check_shape(batch.x.shape, self.event_shape)
+        batch = self.prepared(batch)
+        rows = batch.x.shape[0] or tf.shape(batch.x)[0]
+        weight = tf.ones([rows]) if batch.weight is None else tf.cast(batch.weight, tf.float32)
         feed.check_weight(weight)
+        batch = batch._replace(weight=weight)
         if training:
             seed, stream, first = self.seed + _replica() * 1000003, self.draws.value, 0
         else:
@@ -91,13 +126,28 @@ class LatentVariableModel(Trainer):
             self.seen.update_state(rows)
         eps = self._noise(seed, stream, first, rows, self.objective.samples)
         if not training:
-            self._step(x, given, weight, eps, False, checked)
+            self._step(batch, eps, False, checked)
             return
         self._seed_layers()
         with tf.GradientTape() as tape:
-            loss = self.optimizer.scale_loss(self._step(x, given, weight, eps, True, checked))
+            loss = self.optimizer.scale_loss(self._step(batch, eps, True, checked))
         gradients = tape.gradient(loss, self.trainable_weights)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+
+    def prepared(self, batch: Batch) -> Batch:
+        """The batch as tensors for the networks: classes one-hot, and a neutral value for x where it is missing.
+
+        So nothing of what stood there, NaN for example, can get into a gradient. A model that is not conditional
+        leaves a condition, which may be a label, alone.
+        """
+        x, condition, mask = tf.cast(batch.x, self.likelihood.compute_dtype), None, batch.mask
+        if self.condition_shape is not None:
+            condition = conditions.prepared(batch.condition, self.condition_shape)
+        if mask is not None:
+            feed.check_shape(mask.shape, self.event_shape, "The mask")
+            mask = tf.cast(mask, tf.bool)
+            x = tf.where(mask, x, tf.constant(self.likelihood.support.neutral, x.dtype))
+        return Batch(x, condition, mask, batch.weight)
 
     def _seed_layers(self):
         """Give random layers, such as Dropout, the step's own noise: Keras does not save where theirs stands."""
@@ -110,23 +160,27 @@ class LatentVariableModel(Trainer):
         found = [generator for layer in layers for generator in layer._seed_generators]
         return list(dict.fromkeys(found))  # a layer used twice counts once
 
-    def _step(self, x, condition, weight, eps, training, checked):
+    def _step(self, batch, eps, training, checked):
         """Terms, loss and trackers of a batch; the loss to differentiate is sum(w loss) / batch size."""
-        terms = self._terms(x, eps, condition, weight, training)
+        terms = self._terms(batch, eps, training)
         iteration = tf.convert_to_tensor(self.optimizer.iterations)
         reconstruction = tf.reduce_mean(terms.log_px_z, axis=0)
         kl = self.objective.kl(terms) if self.trackers.with_kl else None
         penalty = tf.add_n([tf.cast(p, reconstruction.dtype) for p in self.losses]) if self.losses else 0.0
         loss = self.objective.loss(terms, iteration)  # [B]
-        self.trackers.update(loss + penalty, reconstruction, kl, self.objective.beta(iteration), weight)
-        outside = False if checked else tf.reduce_any(self.likelihood.support.outside(x))
+        self.trackers.update(loss + penalty, reconstruction, kl, self.objective.beta(iteration), batch.weight)
+        outside = False if checked else self._outside(batch)
         bad = [_not_finite(reconstruction), False if kl is None else _not_finite(kl)]
         if training:
             self.faults.update_state(self.draws.value, *bad, outside)
         else:
             self.test_faults.update_state(1, *bad, outside)
         examples = _over_replicas(tf.cast(tf.shape(loss)[0], loss.dtype))
-        return tf.reduce_sum(tf.cast(weight, loss.dtype) * loss) / examples + penalty / _replicas()
+        return tf.reduce_sum(tf.cast(batch.weight, loss.dtype) * loss) / examples + penalty / _replicas()
+
+    def _outside(self, batch):
+        outside = self.likelihood.support.outside(batch.x)
+        return tf.reduce_any(outside if batch.mask is None else tf.logical_and(outside, batch.mask))
 
     def _noise(self, seed, stream, first, rows, samples):
         """Standard normal noise `[S, B, noise size]`; that of an example depends on its number alone."""

@@ -5,7 +5,7 @@ serves every family. They are ordinary Keras models; a pair of your own does as 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -17,6 +17,7 @@ def mlp(
     hidden: Sequence[int] = (400,),
     activation: str = "relu",
     condition: int | Sequence[int] | None = None,
+    mask: bool = False,
 ) -> tuple[keras.Model, keras.Model]:
     """Dense networks: the encoder's hidden layers in the order given, the decoder's in reverse.
 
@@ -27,6 +28,7 @@ def mlp(
         activation: of the hidden layers.
         condition: the number of classes, or the shape of the vectors, of a conditional model; both networks then
             take it as a second input, beside x and beside z.
+        mask: True for an encoder that is told which values are missing, by an input "mask" of the event's shape.
 
     Returns:
         encoder, `[B, *event_shape]` to features `[B, hidden[-1]]`, and decoder, `[B, D]` to `[B, hidden[0]]`.
@@ -34,12 +36,12 @@ def mlp(
     event_shape, latent_dim = _checked(event_shape, latent_dim)
     for size in hidden:
         _positive("hidden sizes", size)
-    x = keras.Input(event_shape, name="x")
-    h, x_inputs = _beside(keras.layers.Flatten(name="flatten")(x), x, condition)
+    h, given, x_inputs = _encoder_inputs(event_shape, condition, mask, keras.layers.Flatten(name="flatten"))
+    h = _with(given, h)
     for i, size in enumerate(hidden):
         h = keras.layers.Dense(size, activation=activation, name=f"hidden_{i + 1}")(h)
-    z = keras.Input((latent_dim,), name="z")
-    g, z_inputs = _beside(keras.layers.Identity(name="identity")(z), z, condition)
+    z, given, z_inputs = _decoder_inputs(latent_dim, condition)
+    g = _with(given, keras.layers.Identity(name="identity")(z))
     for i, size in enumerate(reversed(hidden)):
         g = keras.layers.Dense(size, activation=activation, name=f"hidden_{i + 1}")(g)
     return keras.Model(x_inputs, h, name="encoder"), keras.Model(z_inputs, g, name="decoder")
@@ -53,6 +55,7 @@ def conv(
     dense: int = 128,
     activation: str = "relu",
     condition: int | Sequence[int] | None = None,
+    mask: bool = False,
 ) -> tuple[keras.Model, keras.Model]:
     """Strided convolutions: each level halves the height and width (rounded up), the decoder undoes it.
 
@@ -66,7 +69,7 @@ def conv(
         kernel_size: of every convolution.
         dense: the size of the dense layer between the last feature map and the features.
         activation: of every layer.
-        condition: as in `mlp`; it joins the encoder before its dense layer.
+        condition, mask: as in `mlp`; the condition joins the encoder before its dense layer.
 
     Returns:
         encoder, `[B, *event_shape]` to features `[B, dense]`, and decoder, `[B, D]` to
@@ -76,16 +79,14 @@ def conv(
     maps = _maps("conv", event_shape, filters, kernel_size, dense)
     options = {"strides": 2, "padding": "same", "activation": activation}
 
-    x = keras.Input(event_shape, name="x")
-    h = keras.layers.Reshape(maps.shape, name="channel")(x) if maps.shape != event_shape else x
+    h, given, x_inputs = _encoder_inputs(event_shape, condition, mask, maps.place)
     for i, size in enumerate(filters):
         h = maps.conv(size, kernel_size, name=f"conv_{i + 1}", **options)(h)
-    h, x_inputs = _beside(keras.layers.Flatten(name="flatten")(h), x, condition)
+    h = _with(given, keras.layers.Flatten(name="flatten")(h))
     h = keras.layers.Dense(dense, activation=activation, name="dense")(h)
 
-    z = keras.Input((latent_dim,), name="z")
-    g, z_inputs = _beside(z, z, condition)
-    g = keras.layers.Dense(dense, activation=activation, name="dense")(g)
+    z, given, z_inputs = _decoder_inputs(latent_dim, condition)
+    g = keras.layers.Dense(dense, activation=activation, name="dense")(_with(given, z))
     g = keras.layers.Dense(math.prod(maps.sizes[-1]) * filters[-1], activation=activation, name="grow")(g)
     g = keras.layers.Reshape((*maps.sizes[-1], filters[-1]), name="map")(g)
     for i, size in enumerate(reversed(filters)):
@@ -107,6 +108,7 @@ def resnet(
     dropout: float = 0.0,
     skips: bool = False,
     condition: int | Sequence[int] | None = None,
+    mask: bool = False,
 ) -> tuple[keras.Model, keras.Model]:
     """Residual networks: each level is a strided block that halves the height and width, and `blocks` that keep them.
 
@@ -129,7 +131,7 @@ def resnet(
         dropout: the part of the feature maps that is dropped as a whole before a block's last convolution.
         skips: True to add a linear map of z to the features at every level of the decoder, so that no level
             can lose it (Dieng et al. 2019).
-        condition: as in `conv`.
+        condition, mask: as in `conv`.
 
     Returns:
         encoder, `[B, *event_shape]` to features `[B, dense]`, and decoder, `[B, D]` to
@@ -170,27 +172,26 @@ def resnet(
             h = conv(size, 1, strides=strides, padding="same", **bias)(h)
         return keras.layers.Add()([h, f])
 
-    x = keras.Input(event_shape, name="x")
-    h = keras.layers.Reshape(maps.shape, name="channel")(x) if maps.shape != event_shape else x
+    h, given, x_inputs = _encoder_inputs(event_shape, condition, mask, maps.place)
     h = maps.conv(filters[0], kernel_size, padding="same", name="stem", **bias)(h)
     for size in filters:
         h = block(h, size, strides=2)
         for _ in range(blocks):
             h = block(h, size)
-    h, x_inputs = _beside(keras.layers.Flatten(name="flatten")(ready(h)), x, condition)
+    h = _with(given, keras.layers.Flatten(name="flatten")(ready(h)))
     h = keras.layers.Dense(dense, activation=activation, name="dense")(h)
 
-    z = keras.Input((latent_dim,), name="z")
-    given, z_inputs = _beside(z, z, condition)
+    z, given, z_inputs = _decoder_inputs(latent_dim, condition)
+    code = _with(given, z)
 
     def reached(g, level):
         if not skips:
             return g
         size = g.shape[-1]
-        skip = keras.layers.Dense(size, use_bias=False, name=f"skip_{level}")(given)
+        skip = keras.layers.Dense(size, use_bias=False, name=f"skip_{level}")(code)
         return keras.layers.Add()([g, keras.layers.Reshape((1,) * (len(g.shape) - 2) + (size,))(skip)])
 
-    g = keras.layers.Dense(dense, activation=activation, name="dense")(given)
+    g = keras.layers.Dense(dense, activation=activation, name="dense")(code)
     g = keras.layers.Dense(math.prod(maps.sizes[-1]) * filters[-1], name="grow")(g)
     g = reached(keras.layers.Reshape((*maps.sizes[-1], filters[-1]), name="map")(g), 0)
     for i, size in enumerate(reversed(filters)):
@@ -201,16 +202,38 @@ def resnet(
     return keras.Model(x_inputs, h, name="encoder"), keras.Model(z_inputs, ready(g), name="decoder")
 
 
-def _beside(flat, main, condition):
-    """The flat features with the condition beside them, and the inputs of the network."""
+def _encoder_inputs(event_shape, condition, mask: bool, place: Callable):
+    """x where `place` puts it, with the mask beside; the condition or None; and the network's inputs."""
+    x, given = keras.Input(event_shape, name="x"), _condition(condition)
+    if not mask:
+        return place(x), given, x if given is None else [x, given]
+    seen = keras.Input(event_shape, name="mask")
+    h = keras.layers.Concatenate(name="with_mask")([place(x), place(seen)])
+    return h, given, [x, seen] if given is None else [x, given, seen]
+
+
+def _decoder_inputs(latent_dim: int, condition):
+    """z; the condition or None; and the network's inputs."""
+    z, given = keras.Input((latent_dim,), name="z"), _condition(condition)
+    return z, given, z if given is None else [z, given]
+
+
+def _condition(condition):
     if condition is None:
-        return flat, main
+        return None
     shape = (condition,) if isinstance(condition, int) else tuple(condition)
     for size in shape:
         _positive("condition", size)
-    given = keras.Input(shape, name="condition")
-    aside = given if len(shape) == 1 else keras.layers.Flatten(name="flat_condition")(given)
-    return keras.layers.Concatenate(name="with_condition")([flat, aside]), [main, given]
+    return keras.Input(shape, name="condition")
+
+
+def _with(condition, flat):
+    """Flat features with the condition, where there is one, beside them."""
+    if condition is None:
+        return flat
+    if len(condition.shape) > 2:
+        condition = keras.layers.Flatten(name="flat_condition")(condition)
+    return keras.layers.Concatenate(name="with_condition")([flat, condition])
 
 
 class _Maps(NamedTuple):
@@ -218,11 +241,13 @@ class _Maps(NamedTuple):
 
     Attributes:
         shape: of the event, with a channel axis.
+        place: from the event to that shape.
         sizes: the height and width of the maps, level by level.
         conv, up, crop, dropout: classes of layers.
     """
 
     shape: tuple[int, ...]
+    place: Callable
     sizes: list[tuple[int, ...]]
     conv: Any
     up: Any
@@ -243,7 +268,8 @@ def _maps(what, event_shape, filters, kernel_size, dense) -> _Maps:
         sizes.append(tuple(math.ceil(n / 2) for n in sizes[-1]))
     dimensions = f"{len(shape) - 1}D"
     names = f"Conv{dimensions}", f"Conv{dimensions}Transpose", f"Cropping{dimensions}", f"SpatialDropout{dimensions}"
-    return _Maps(shape, sizes, *(getattr(keras.layers, name) for name in names))
+    place = keras.layers.Reshape(shape, name="channel") if shape != event_shape else lambda x: x
+    return _Maps(shape, place, sizes, *(getattr(keras.layers, name) for name in names))
 
 
 def _cropped(maps: _Maps, g, sizes: tuple[int, ...], name: str):

@@ -7,12 +7,12 @@ import tensorflow as tf
 ROWS = 4096  # examples that public methods run through a network at a time
 
 
-def in_parts(function, x, beside=None, rows: int = ROWS) -> tf.Tensor:
-    """function(x, beside), a call for every `rows` rows of both; for functions from rows to rows."""
+def in_parts(function, x, *beside, rows: int = ROWS) -> tf.Tensor:
+    """function(x, *beside), a call for every `rows` rows of each; for functions from rows to rows. None stays None."""
     if x.shape[0] <= rows:
-        return function(x, beside)
+        return function(x, *beside)
     parts = [slice(first, first + rows) for first in range(0, x.shape[0], rows)]
-    return tf.concat([function(x[part], None if beside is None else beside[part]) for part in parts], axis=0)
+    return tf.concat([function(*(None if a is None else a[part] for a in (x, *beside))) for part in parts], axis=0)
 
 
 def looped(function, x, rows: int) -> tf.Tensor:

@@ -6,6 +6,7 @@ from importlib import metadata
 import keras
 
 from kvae import likelihoods, objectives, posteriors, priors
+from kvae.batch import inputs_of
 from kvae.families import Likelihood, Posterior, Prior
 from kvae.feed import check_shape
 
@@ -73,10 +74,17 @@ def check_network(network, what: str) -> None:
             "Sequential with keras.Input(shape); wrap a subclassed model: x = keras.Input(shape); "
             f"{what} = keras.Model(x, network(x))."
         )
-    if len(inputs) > 2:
+    beside = inputs_of(network)
+    if len(set(beside)) < len(beside) or (what == "decoder" and "mask" in beside):
         raise ValueError(
-            f"The {what} must have one input, or two of which the second is the condition; {network.name!r} has "
-            f"{len(inputs)}."
+            f"The {what} takes {'z' if what == 'decoder' else 'x'} and perhaps a condition beside it"
+            + (", and a mask, which is the input named 'mask'" if what == "encoder" else "")
+            + f"; the inputs of {network.name!r} are {[tensor.name for tensor in inputs]}."
+        )
+    if "mask" in beside and tuple(inputs[1 + beside.index("mask")].shape) != tuple(inputs[0].shape):
+        raise ValueError(
+            f"The encoder's mask has shape {tuple(inputs[1 + beside.index('mask')].shape[1:])}, but it goes with "
+            f"events of shape {tuple(inputs[0].shape[1:])}: give it that shape."
         )
     if len(outputs) != 1 or isinstance(network.output_shape, list):
         raise ValueError(

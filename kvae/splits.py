@@ -53,9 +53,12 @@ class Split:
             lie in [0, 1]). Elsewhere (`x`, evaluation) the binarisation is the fixed one of `seed`.
         batch_size: examples per training step.
         seed: of the binarisation and of the order of `dataset`.
+        mask: `[N, *event_shape]`, 1 where the array was observed and 0 where it is missing, or None.
     """
 
-    def __init__(self, array, y=None, sample_weight=None, scale=1.0, dynamic=False, batch_size=128, seed=0):
+    def __init__(
+        self, array, y=None, sample_weight=None, scale=1.0, dynamic=False, batch_size=128, seed=0, mask=None
+    ):  # fmt: skip
         if len(array) == 0:
             raise ValueError("The data are empty: an array of shape " + str(np.shape(array)) + ".")
         for name, other in (("y", y), ("sample_weight", sample_weight)):
@@ -66,12 +69,13 @@ class Split:
         on_disk = isinstance(array, np.memmap) and array.flags.c_contiguous
         self.array, self.y = array if on_disk else np.ascontiguousarray(array), y
         self.sample_weight = None if sample_weight is None else weights(sample_weight)
+        self.mask = None if mask is None else observed(mask, np.shape(array))
         self.scale, self.dynamic = float(scale), bool(dynamic)
         self.batch_size, self.seed = int(batch_size), int(seed)
 
     def replace(self, **changes) -> "Split":
         """This split with other constructor arguments."""
-        names = ("array", "y", "sample_weight", "scale", "dynamic", "batch_size", "seed")
+        names = ("array", "y", "sample_weight", "scale", "dynamic", "batch_size", "seed", "mask")
         return Split(**{name: getattr(self, name) for name in names} | changes)
 
     def __len__(self):
@@ -119,8 +123,8 @@ class Split:
         """One pass as a `tf.data.Dataset` of batches.
 
         A memory-mapped array is read batch by batch. The elements are `x` alone, `(x, y)` with labels,
-        `(x, y, sample_weight)` with both, and a dict of `x` and `sample_weight` with weights alone. The order (and
-        a dynamic binarisation) is a function of (seed, epoch).
+        `(x, y, sample_weight)` with both, and else a dict of `x` and what there is of `condition` (the labels),
+        `mask` and `sample_weight`. The order (and a dynamic binarisation) is a function of (seed, epoch).
 
         Args:
             shuffle: False for the stored order.
@@ -129,8 +133,8 @@ class Split:
         """
         size = batch_size or self.batch_size
         prepare, rows_of = self.preparation, self._rows_of()
-        y = None if self.y is None else tf.constant(self.y)
-        weight = None if self.sample_weight is None else tf.constant(self.sample_weight)
+        beside = {"condition": self.y, "mask": self.mask, "sample_weight": self.sample_weight}
+        there = {name: tf.constant(array) for name, array in beside.items() if array is not None}
         epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
 
         def order():
@@ -146,9 +150,12 @@ class Split:
 
         def batch(i, rows, stream):
             x = prepare(rows_of(rows), i * size, stream)
-            if y is None:
-                return x if weight is None else {"x": x, "sample_weight": tf.gather(weight, rows)}
-            return (x, tf.gather(y, rows)) if weight is None else (x, tf.gather(y, rows), tf.gather(weight, rows))
+            element = {name: tf.gather(array, rows) for name, array in there.items()}
+            if not element:
+                return x
+            if set(element) in ({"condition"}, {"condition", "sample_weight"}):
+                return x, *element.values()
+            return {"x": x, **element}
 
         # Batch before map, gather by index, and no autotuning: its thread stalls the end of a pass.
         pipeline = tf.data.Dataset.range(1).flat_map(batches)
@@ -186,3 +193,19 @@ def weights(sample_weight) -> np.ndarray:
             f"with values from {weight.min()} to {weight.max()}."
         )
     return weight
+
+
+def observed(mask, shape) -> np.ndarray:
+    """A mask for an array of this shape as booleans, checked."""
+    mask = np.asarray(mask)
+    if mask.shape != tuple(shape):
+        raise ValueError(
+            f"The mask has shape {mask.shape}, but it must have that of x, {tuple(shape)}: 1 where a value was "
+            "observed and 0 where it is missing."
+        )
+    if mask.dtype != bool and not ((mask == 0) | (mask == 1)).all():
+        raise ValueError(
+            f"A mask is 1 where x was observed and 0 where it is missing, but its values range from {mask.min()} to "
+            f"{mask.max()}. Uncertain values may be given less weight as examples: sample_weight."
+        )
+    return mask.astype(bool)

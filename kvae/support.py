@@ -1,5 +1,6 @@
 """The values a likelihood can explain, and what to say about others."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,13 +20,20 @@ class Support(NamedTuple):
     high: float = np.inf
     integer: bool = False
 
+    @property
+    def neutral(self) -> float:
+        """What stands for a missing value in front of a network: the middle, the end of a half-line, or 0."""
+        ends = [end for end in (self.low, self.high) if math.isfinite(end)]
+        return sum(ends) / len(ends) if ends else 0.0
+
     def outside(self, x):
         """True at each element of x (NumPy or TensorFlow) that does not belong; NaN and inf never do."""
         wrong = (x < self.low) | (x > self.high) | (x != x) | (abs(x) == np.inf)
         return wrong | (x % 1.0 != 0.0) if self.integer else wrong
 
-    def contains(self, x: np.ndarray) -> bool:
-        """Whether every element of x belongs."""
+    def contains(self, x: np.ndarray, mask: np.ndarray | None = None) -> bool:
+        """Whether every element of x belongs, or every one where the mask is True."""
+        x = x if mask is None else x[mask]
         if x.size == 0:
             return True
         low, high = x.min(), x.max()  # NaN where x holds one, and then no comparison is true
@@ -39,24 +47,25 @@ REAL = Support("the real numbers")
 BYTE = Support("the integers 0..255", 0.0, 255.0, integer=True)
 
 
-def complaint(x: np.ndarray, support: Support, likelihood: str, first: int = 0) -> str:
+def complaint(x: np.ndarray, support: Support, likelihood: str, first: int = 0, mask: np.ndarray | None = None) -> str:
     """What is wrong with x, whose first row is number `first`, under a likelihood, and what would fit."""
+    mask = np.ones(x.shape, bool) if mask is None else mask
     with np.errstate(invalid="ignore"):
-        outside = support.outside(x)
+        outside = support.outside(x) & mask
         at = tuple(int(i) for i in np.argwhere(outside)[0])
-        finite = x[np.isfinite(x)]
+        finite = x[np.isfinite(x) & mask]
         low, high = (finite.min(), finite.max()) if finite.size else (np.nan, np.nan)
     place = ", ".join(map(str, (at[0] + first, *at[1:])))
     return (
         f"{likelihood} explains x in {support.name}, but x[{place}] is {x[at]!s} "
-        f"({outside.mean():.1%} of the values looked at are outside; they range from {low:g} to {high:g}). "
-        f"{_advice(x)}"
+        f"({outside.sum() / mask.sum():.1%} of the values looked at are outside; they range from {low:g} to {high:g}). "
+        f"{_advice(x[mask])}"
     )
 
 
 def _advice(x: np.ndarray) -> str:
     if not np.isfinite(x).all():
-        return "Remove or fill in the missing values first."
+        return "Give a mask that is 0 where values are missing, or remove or fill them in first."
     if not BINARY.outside(x).any():
         return "These values fit likelihood='bernoulli'."
     if not UNIT.outside(x).any():

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from kvae import feed
+from kvae.batch import Batch
 from kvae.loop import EndPass, Loop, Programs, prefers_xla, ticks
 from kvae.objectives import Objective
 from kvae.trackers import Faults, Trackers
@@ -34,8 +35,8 @@ class Trainer(keras.Model):
         self.programs = Programs()
         self._validation: Loop | None = None
 
-    def step(self, x, condition=None, weight=None, training=False, checked=True) -> None:
-        """One step on x `[B, *event_shape]` with weights `[B]`; `checked`: x is known to be in the support."""
+    def step(self, batch: Batch, training=False, checked=True) -> None:
+        """One step on a batch; `checked`: what was observed of x is known to be in the support."""
         raise NotImplementedError
 
     def compile(
@@ -115,10 +116,11 @@ class Trainer(keras.Model):
         """Train, as `keras.Model.fit` does, and return its History.
 
         x is an array `[N, *event_shape]`, a split of `kvae.data`, or a pipeline (`tf.data`, `PyDataset`, a
-        generator); `(x,)`, `(x, y)`, `(x, y, sample_weight)` and dicts of `x`, `condition` and `sample_weight` do
-        as well. y is the condition of a conditional model, and not used by others. Arrays and splits take the fast
-        path: many steps in one compiled call, in an order that is a function of (seed, pass), continued exactly
-        after a restart.
+        generator); `(x,)`, `(x, y)`, `(x, y, sample_weight)` and dicts of `x`, `condition`, `mask` and
+        `sample_weight` do as well. y is the condition of a conditional model, and not used by others. A mask, of the
+        shape of x, is 1 where a value was observed and 0 where it is missing: what stands there (NaN, too) counts
+        nothing. Arrays and splits take the fast path: many steps in one compiled call, in an order that is a
+        function of (seed, pass), continued exactly after a restart.
 
         The other arguments are Keras'. Sample weights w weigh the loss, sum(w l) / B, with or without a y.
 

@@ -7,13 +7,15 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from kvae import conditions, families, feed, noise, resolve
+from kvae import conditions, families, noise, resolve
 from kvae import export as exporting
+from kvae.batch import Batch, together
+from kvae.importance import Draws
 from kvae.loop import Programs
 from kvae.model import LatentVariableModel
 from kvae.objectives import Objective, Terms
 from kvae.parts import ROWS, in_parts
-from kvae.splits import Split
+from kvae.splits import Split, observed
 
 
 @keras.saving.register_keras_serializable("kvae")
@@ -24,7 +26,8 @@ class VAE(LatentVariableModel):
         encoder: a built Keras model from x `[B, *event_shape]` to features `[B, F]`.
         decoder: a built Keras model from z `[B, D]` to features: flat, or a map of the event's height and
             width. D is the number of latent dimensions. With networks of two inputs, `[x, condition]` and
-            `[z, condition]`, the model is conditional: q(z|x, c) and p(x|z, c).
+            `[z, condition]`, the model is conditional: q(z|x, c) and p(x|z, c). An encoder's input of the name
+            "mask" is given the mask of missing values.
         posterior: q(z|x), of `kvae.posteriors`, or its name in snake case.
         likelihood: p(x|z), of `kvae.likelihoods`, or its name. It says which x are allowed.
         prior: p(z), of `kvae.priors`, or its name.
@@ -72,16 +75,17 @@ class VAE(LatentVariableModel):
     def _noise_size(self):
         return self.latent_dim
 
-    def _terms(self, x, eps, condition=None, weight=None, training=False) -> Terms:
+    def _terms(self, batch, eps, training=False) -> Terms:
         """Algorithm of source document 001, section 7: from x and noise to the three log-densities."""
-        q = self.posterior.distribution(self.encode_features(x, condition, training))  # encode
+        x, condition, mask, weight = batch
+        q = self.posterior.distribution(self.encode_features(batch, training))  # encode
         z = self.posterior.draw(q, eps)  # z = g(eps, phi, x), eq. 8 and 26: [S, B, D]
         prior = self.prior.distribution(self.encode, condition)
         p = self.likelihood.distribution(self.decode_features(z, condition, training))  # decode
         if training:
-            p = self.likelihood.calibrated(x, p, weight)
+            p = self.likelihood.calibrated(x, p, weight, mask)
         return Terms(
-            log_px_z=p.log_prob(x),  # at the input x
+            log_px_z=self.likelihood.log_prob(p, x, mask),  # at the input x
             log_pz=prior.log_prob(z),
             log_qz_x=q.log_prob(z) if self.posterior.has_density else None,  # eq. 29
             kl=families.kl(q, prior),
@@ -89,23 +93,23 @@ class VAE(LatentVariableModel):
             z=z,
         )
 
-    def encode_features(self, x, condition=None, training=False):
-        """The encoder at x `[B, *event_shape]` and conditions `[B, *condition_shape]`: features `[B, F]`."""
-        return conditions.together(self.encoder, x, condition, training)
+    def encode_features(self, batch, training=False):
+        """The encoder at a batch that is `prepared`: features `[B, F]`."""
+        return together(self.encoder, batch.x, batch.condition, batch.mask, training)
 
     def decode_features(self, z, condition=None, training=False):
         """The decoder at z `[..., B, D]` and conditions `[B, *condition_shape]`: `[..., B, *feature_shape]`."""
         if z.shape.rank == 2:
-            return conditions.together(self.decoder, z, condition, training)
+            return together(self.decoder, z, condition, training=training)
         lead = tf.shape(z)[:-1]
         if condition is not None:
             condition = tf.broadcast_to(condition, tf.concat([lead, self.condition_shape], axis=0))
             condition = tf.reshape(condition, [-1, *self.condition_shape])
-        flat = conditions.together(self.decoder, tf.reshape(z, [-1, self.latent_dim]), condition, training)
+        flat = together(self.decoder, tf.reshape(z, [-1, self.latent_dim]), condition, training=training)
         return tf.reshape(flat, tf.concat([lead, tf.shape(flat)[1:]], axis=0))
 
-    def _elbo_terms(self, x, condition, seed, first, samples):
-        return self._terms(x, self._noise(seed, noise.DRAWS, first, tf.shape(x)[0], samples), condition)
+    def _elbo_terms(self, batch, seed, first, samples):
+        return self._terms(batch, self._noise(seed, noise.DRAWS, first, tf.shape(batch.x)[0], samples))
 
     def _decode_mean(self, z, condition):
         return self.likelihood.distribution(self.decode_features(z, condition)).mean()
@@ -116,21 +120,24 @@ class VAE(LatentVariableModel):
 
     def call(self, x, condition=None, training=False):
         """The mean of p(x | E q(z|x)), `[B, *event_shape]`."""
-        condition = conditions.prepared(condition, self.condition_shape)
-        mean = self.posterior.distribution(self.encode_features(x, condition, training)).mean()
-        return self.likelihood.distribution(self.decode_features(mean, condition, training)).mean()
+        if condition is not None and self.condition_shape is None:
+            conditions.prepared(condition, None)  # raises
+        return self._reconstruct(self.prepared(Batch(x, condition)), training)
+
+    def _reconstruct(self, batch, training=False):
+        mean = self.posterior.distribution(self.encode_features(batch, training)).mean()
+        return self.likelihood.distribution(self.decode_features(mean, batch.condition, training)).mean()
 
     # ---- public, deterministic ----
 
-    def encode(self, x, condition=None) -> tfd.Distribution:
+    def encode(self, x, condition=None, mask=None) -> tfd.Distribution:
         """q(z|x) for x `[B, *event_shape]`: batch `[B]`, event `[latent_dim]`. Deterministic.
 
-        `condition`, here and below: for a conditional model labels `[B]` or vectors `[B, *condition_shape]`; by
-        default a split's own labels.
+        Here and below, `condition` is for a conditional model: labels `[B]` or vectors `[B, *condition_shape]`, by
+        default a split's own labels; `mask` `[B, *event_shape]` is 1 where x was observed.
         """
-        x, condition = self._examples(x, condition)
-        dtype, features = self.likelihood.compute_dtype, self.methods.function(self.encode_features)
-        return self.posterior.distribution(in_parts(lambda x, *c: features(tf.cast(x, dtype), *c), x, condition))
+        batch, features = self._examples(x, condition, mask), self.methods.function(self.encode_features)
+        return self.posterior.distribution(in_parts(lambda *part: features(self.prepared(Batch(*part))), *batch))
 
     def decode(self, z, condition=None) -> tfd.Distribution:
         """p(x|z) for z `[..., latent_dim]`: batch `[...]`, event `event_shape`. Deterministic.
@@ -146,24 +153,10 @@ class VAE(LatentVariableModel):
             return self.likelihood.distribution(features(z, condition))
         return self.likelihood.distribution(in_parts(features, z, condition))
 
-    def reconstruct(self, x, condition=None) -> tf.Tensor:
+    def reconstruct(self, x, condition=None, mask=None) -> tf.Tensor:
         """The mean of p(x | E q(z|x)), `[B, *event_shape]`; what `predict` gives. Deterministic."""
-        x, condition = self._examples(x, condition)
-        return in_parts(self.methods.function(self._decode_mean), self.encode(x, condition).mean(), condition)
-
-    def predict(self, x, **kwargs):
-        """`reconstruct` by Keras' own loop, in batches, with callbacks: a NumPy array.
-
-        The condition of a conditional model comes with a split, with the `(x, y)` of a dataset, or in a dict of
-        `x` and `condition`.
-        """
-        with self._without_jit():
-            return super().predict(x.dataset(shuffle=False) if isinstance(x, Split) else x, **kwargs)
-
-    def predict_step(self, data):
-        """One batch of `predict`, as Keras calls it."""
-        x, condition, _ = feed.unpack(data)
-        return self(x, condition if self.condition_shape is not None else None, training=False)
+        batch = self._examples(x, condition, mask)
+        return in_parts(self.methods.function(self._decode_mean), self.encode(*batch[:3]).mean(), batch.condition)
 
     # ---- public, random by a seed ----
 
@@ -193,17 +186,16 @@ class VAE(LatentVariableModel):
         uniform = noise.uniform(seed, noise.PIXELS, 0, n, size, mean.dtype)
         return self.likelihood.draw(p, tf.reshape(uniform, mean.shape))
 
-    def terms(self, x, samples: int = 1, seed: int = 0, condition=None) -> Terms:
+    def terms(self, x, samples: int = 1, seed: int = 0, condition=None, mask=None) -> Terms:
         """The log-densities at `samples` draws of z for each x `[B, *event_shape]`, in nats.
 
         The draws for example i are a function of (seed, i, samples).
         """
         if samples < 1:
             raise ValueError(f"terms needs samples >= 1, got {samples}.")
-        x, condition = self._examples(x, condition)
-        return self._elbo_terms(tf.cast(x, self.likelihood.compute_dtype), condition, seed, 0, samples)
+        return self._elbo_terms(self.prepared(self._examples(x, condition, mask)), seed, 0, samples)
 
-    def elbo(self, x, seed: int = 0, samples: int = 1, condition=None) -> tf.Tensor:
+    def elbo(self, x, seed: int = 0, samples: int = 1, condition=None, mask=None) -> tf.Tensor:
         """The evidence lower bound of each x `[B, *event_shape]`: E_q log p(x|z) - KL, nats, `[B]`.
 
         The expectation is a mean over `samples` draws; the KL term is the objective's estimate.
@@ -212,53 +204,55 @@ class VAE(LatentVariableModel):
             ValueError: for a posterior without a density.
         """
         resolve.check_density(self.posterior, "elbo")
-        x, condition = self._examples(x, condition)
-        parts = []
-        for first in range(0, x.shape[0], ROWS):
-            part = tf.cast(x[first : first + ROWS], self.likelihood.compute_dtype)
-            given = None if condition is None else condition[first : first + ROWS]
-            terms = self.methods.function(self._elbo_terms)(part, given, *_int64(seed, first), samples)
+        batch, parts = self._examples(x, condition, mask), []
+        for first in range(0, batch.x.shape[0], ROWS):
+            part = self.prepared(batch.map(lambda array, rows=slice(first, first + ROWS): array[rows]))
+            terms = self.methods.function(self._elbo_terms)(part, *_int64(seed, first), samples)
             parts.append(tf.reduce_mean(terms.log_px_z, axis=0) - self.objective.kl(terms))
         return tf.concat(parts, axis=0)
 
-    def _examples(self, x, condition):
-        """x and its condition, checked; arrays stay arrays, to be copied part by part."""
+    def impute(self, x, mask=None, samples: int = 1000, seed: int = 0, output: str = "mean", condition=None):
+        """x `[B, *event_shape]` with its missing values filled in, given those that were observed.
+
+        With o and m for observed and missing: p(x_m|x_o) = E_p(z|x_o) p(x_m|z), by importance sampling. The mean is
+        sum_k w_k E[x_m|z_k], z_k ~ q(z|x_o), with w_k in proportion to p(x_o|z_k) p(z_k) / q(z_k|x_o).
+
+        Args:
+            x: with anything, NaN for example, where it is missing.
+            mask: 1 where x was observed; by default where it is not NaN.
+            samples: how many z for each x. The draws for example i are a function of (seed, i, samples).
+            seed: of the draws.
+            output: "mean", or "sample" for a draw: one of the z_k by its weight, and x from p(x|z_k).
+            condition: as in `encode`.
+
+        Raises:
+            ValueError: for a posterior without a density; there `reconstruct(x, mask=mask)` is an answer.
+
+        Reference: Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets,
+        arXiv 1812.02633.
+        """
+        resolve.check_density(self.posterior, "impute")
+        if output not in ("mean", "sample"):
+            raise ValueError(f"output must be 'mean' or 'sample', got {output!r}.")
+        if samples < 1:
+            raise ValueError(f"impute needs samples >= 1, got {samples}.")
+        mask = ~np.isnan(x) if mask is None and not isinstance(x, Split) else mask
+        return Draws.of(self).imputed(self._examples(x, condition, mask), samples, seed, output)
+
+    def _examples(self, x, condition, mask) -> Batch:
+        """x and what is beside it, checked; arrays stay arrays, to be copied part by part."""
         if isinstance(x, Split):
             condition = x.y if condition is None and self.condition_shape is not None else condition
-            x = x.x
+            x, mask = x.x, x.mask if mask is None else mask
         x = x if isinstance(x, np.ndarray) and x.dtype.kind in "buif" else tf.convert_to_tensor(x)
         resolve.check_batch(tf.as_dtype(x.dtype), x.shape, self.event_shape)
-        return x, self._conditions(condition, x.shape[0])
+        return Batch(x, self._conditions(condition, x.shape[0]), None if mask is None else observed(mask, x.shape))
 
     def _conditions(self, condition, rows: int):
         """Conditions for so many rows, checked: `[rows, *condition_shape]`, or None where the model has none."""
         if self.condition_shape is not None:
             condition = conditions.checked(condition, self.condition_shape, rows)
         return conditions.prepared(condition, self.condition_shape)
-
-    # ---- before training ----
-
-    def adapt(self, data) -> None:
-        """Start the output at the data: p(x|z) gets the mean of x over `data` where the decoder says nothing else.
-
-        It sets the bias of the likelihood's projection, which training would otherwise spend its first epochs on
-        (Burda et al. 2016). Call it once, before `fit`.
-
-        Args:
-            data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
-
-        Raises:
-            ValueError: for a likelihood with project=False: the bias is in the decoder then.
-        """
-        if self.likelihood.projection is None:
-            raise ValueError(
-                f"adapt sets the bias of the likelihood's projection, but {type(self.likelihood).__name__}("
-                "project=False) has none. Set the bias of the decoder's last layer."
-            )
-        total, count = np.zeros(self.event_shape), 0
-        for x, _ in feed.batches(data, self.likelihood):
-            total, count = total + x.sum(axis=0, dtype=np.float64), count + len(x)
-        self.likelihood.adapt(total / count)
 
     # ---- files ----
 

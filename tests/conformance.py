@@ -40,6 +40,7 @@ OBJECTIVES = {
 NETWORKS = {  # name: (event shape, networks)
     "mlp": ((6,), lambda shape: kvae.networks.mlp(shape, LATENT, hidden=(8,))),
     "mlp_linear": ((6,), lambda shape: kvae.networks.mlp(shape, LATENT, hidden=())),
+    "mlp_mask": ((6,), lambda shape: kvae.networks.mlp(shape, LATENT, hidden=(8,), mask=True)),
     "mlp_image": ((3, 2, 2), lambda shape: kvae.networks.mlp(shape, LATENT, hidden=(8, 5), activation="tanh")),
     "conv_odd": ((7, 5, 2), lambda shape: kvae.networks.conv(shape, LATENT, filters=(3, 4), dense=6)),
     "conv_one_level": ((4, 4, 1), lambda shape: kvae.networks.conv(shape, LATENT, filters=(3,), dense=6)),

@@ -197,14 +197,14 @@ class ErrorsTest(tf.test.TestCase):
     def test_networks(self):
         encoder, decoder = NETWORKS["mlp"]()
         other = kvae.networks.mlp((4, 4, 1), 2, condition=5)[1]
-        with self.assertRaisesRegex(ValueError, r"second input\) has shape \(3,\) and the decoder's \(5,\)"):
+        with self.assertRaisesRegex(ValueError, r"an input beside x\) has shape \(3,\) and the decoder's \(5,\)"):
             kvae.VAE(encoder, other)
         plain = kvae.networks.mlp((4, 4, 1), 2)
         with self.assertRaisesRegex(ValueError, "ConditionalNormal is a prior of the condition"):
             kvae.VAE(*plain, prior="conditional_normal")
         inputs = [keras.Input((3,)) for _ in range(3)]
         three = keras.Model(inputs, keras.layers.Concatenate()(inputs))
-        with self.assertRaisesRegex(ValueError, "or two of which the second is the condition.*has 3"):
+        with self.assertRaisesRegex(ValueError, "takes x and perhaps a condition beside it"):
             kvae.VAE(three, decoder)
 
 

@@ -209,7 +209,7 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
         ([np.zeros(6)], "x is a list"),
         (np.float32(3.0), "scalar"),
         (np.zeros(6, np.float32), r"batch axis is missing in front: x\[None\]"),
-        ({"y": np.zeros((3, 6))}, "keys \\['x', 'condition', 'sample_weight'\\], got \\['y'\\]"),
+        ({"y": np.zeros((3, 6))}, "keys \\['x', 'condition', 'mask', 'sample_weight'\\], got \\['y'\\]"),
     )
     def test_no_data(self, x, message):
         with self.assertRaisesRegex(ValueError, message):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 import kvae
+from kvae.batch import Batch
 from tests.conformance import LIKELIHOODS, examples, make_vae
 
 
@@ -34,7 +35,7 @@ class LogLikelihoodTest(tf.test.TestCase, parameterized.TestCase):
         k, values = 50, []
         for i in range(len(x)):
             eps = kvae.noise.normal(3, kvae.noise.IMPORTANCE, i * k, k, 3)[:, None]
-            terms = vae._terms(tf.constant(x[i : i + 1]), eps)
+            terms = vae._terms(Batch(tf.constant(x[i : i + 1])), eps)
             w = (terms.log_px_z + terms.log_pz - terms.log_qz_x).numpy()[:, 0].astype(np.float64)
             values.append(np.logaddexp.reduce(w) - math.log(k))
         estimate = kvae.evaluate.log_likelihood(vae, x, samples=k, seed=3)

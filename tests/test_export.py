@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import kvae
+from kvae.batch import Batch
 from tests.conformance import examples, make_vae
 
 READER = """
@@ -61,7 +62,7 @@ class ExportTest(tf.test.TestCase):
             self.assertAllClose(out[name], vae.reconstruct(x), rtol=1e-5, atol=1e-6)
         eps = np.stack([kvae.noise.normal(s, kvae.noise.DRAWS, 0, 1, 3)[0] for s in range(len(x))])
         self.assertAllEqual(out["sample/z"], eps)  # the prior is N(0, I)
-        terms = vae._terms(tf.constant(x), eps[None])
+        terms = vae._terms(Batch(tf.constant(x)), eps[None])
         self.assertAllClose(out["score/reconstruction"], terms.log_px_z[0], rtol=1e-5)
         self.assertAllClose(out["score/kl"], terms.kl, rtol=1e-5)
         for value in out.values():
@@ -111,7 +112,7 @@ class ExportTest(tf.test.TestCase):
     def test_nothing_is_left_of_a_failed_export(self):
         base = self.create_tempdir().full_path
         vae = make_vae()
-        vae.call = lambda x, training: tf.constant("x") / 0
+        vae._reconstruct = lambda batch: tf.constant("x") / 0
         with self.assertRaises(Exception):  # noqa: B017
             vae.export(f"{base}/1")
         self.assertEmpty(os.listdir(base))

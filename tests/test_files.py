@@ -253,10 +253,10 @@ class ArchitectureTest(tf.test.TestCase):
     """Imports run one way: a module imports only from those above it."""
 
     ORDER = (
-        "_requirements", "support", "series", "parts", "conditions", "noise", "distributions", "families", "splits",
-        "posteriors", "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "sources", "data",
-        "feed", "trackers", "watch", "loop", "trainer", "model", "resolve", "export", "vae", "saving", "callbacks",
-        "importance", "evaluate", "__init__",
+        "_requirements", "support", "series", "parts", "batch", "conditions", "noise", "distributions", "families",
+        "splits", "posteriors", "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "sources",
+        "data", "feed", "trackers", "watch", "loop", "trainer", "model", "resolve", "importance", "export", "vae",
+        "saving", "callbacks", "evaluate", "__init__",
     )  # fmt: skip
     LEAVES = {"networks": {"__init__"}, "plots": {"callbacks"}}
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 import kvae
+from kvae.batch import Batch
 from tests.conformance import make_vae
 
 N = 50
@@ -136,7 +137,7 @@ QUIET = {"verbose": 0, "return_dict": True}
 def per_example_elbo(vae, i):
     """The ELBO of example i as `evaluate` draws its noise, from the pieces."""
     eps = kvae.noise.normal(vae.seed, kvae.noise.EVALUATION, i, 1, vae.latent_dim)
-    terms = vae._terms(tf.constant(X[i : i + 1]), eps[None])
+    terms = vae._terms(Batch(tf.constant(X[i : i + 1])), eps[None])
     return float(terms.log_px_z[0, 0] - terms.kl[0])
 
 
@@ -173,7 +174,7 @@ class LogsTest(tf.test.TestCase, parameterized.TestCase):
             vae = make_vae(objective=lambda: kvae.objectives.ELBO(beta=beta))
             eps = vae._noise(0, 1, 0, N, 1)
             with tf.GradientTape() as tape:
-                terms = vae._terms(tf.constant(X), eps)
+                terms = vae._terms(Batch(tf.constant(X)), eps)
                 loss = tf.reduce_mean(vae.objective.loss(terms, 0))
             return loss, tape.gradient(loss, vae.posterior.trainable_weights)[0], tf.reduce_mean(terms.kl)
 

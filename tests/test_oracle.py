@@ -11,6 +11,7 @@ from scipy import integrate, stats
 from sklearn.datasets import load_digits
 
 import kvae
+from kvae.batch import Batch
 
 tfd = tfp.distributions
 
@@ -93,7 +94,7 @@ class LinearTest(tf.test.TestCase, parameterized.TestCase):
         points = math.sqrt(10) * np.concatenate([np.eye(10), -np.eye(10)])
         eps = tf.constant(np.repeat(points[:, None], len(x), axis=1))
         with tf.GradientTape() as tape:
-            terms = vae._terms(x, eps)
+            terms = vae._terms(Batch(x), eps)
             elbo = tf.reduce_mean(terms.log_px_z) - tf.reduce_mean(terms.kl)
         self.assertEqual(elbo.dtype, tf.float64)
         self.assertAllClose(elbo, log_p, atol=1e-9)
@@ -145,7 +146,7 @@ class ThresholdTest(tf.test.TestCase, parameterized.TestCase):
         vae.posterior.projection.set_weights([kernel, np.concatenate([-encode @ mean, raw])])
         vae.likelihood.projection.set_weights([w.T, mean])
         points = math.sqrt(q) * np.concatenate([np.eye(q), -np.eye(q)])
-        terms = vae._terms(tf.constant(x), tf.constant(np.repeat(points[:, None], len(x), axis=1)))
+        terms = vae._terms(Batch(tf.constant(x)), tf.constant(np.repeat(points[:, None], len(x), axis=1)))
         if expected is not None:
             self.assertAllClose(-tf.reduce_mean(vae.objective.loss(terms, 0)), expected, atol=1e-6)
         if expected_kl is not None:
