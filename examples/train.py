@@ -42,6 +42,7 @@ class Config:
     beta: float = 1.0
     warm_up: int = 0
     samples: int = 1
+    dtype_policy: str = "float32"
     latent_dim: int = 10
     epochs: int = 150
     batch_size: int = 50
@@ -58,8 +59,8 @@ _HELP = {
     "dataset": "'digits' (embedded), a .npz file with x_train and x_test, or a name of tensorflow-datasets",
     "data_dir": "where tensorflow-datasets finds its files",
     "binarize": "'dynamic', 'static', 'none'; 'auto' is dynamic for the Bernoulli likelihood and none for others",
-    "network": "'mlp' or 'conv'",
-    "hidden": "sizes of the hidden layers (mlp, by default 200,200), filters of the levels (conv, 32,64)",
+    "network": "'mlp', 'conv' or 'resnet'",
+    "hidden": "sizes of the hidden layers (mlp, by default 200,200), filters of the levels (conv and resnet, 32,64)",
     "likelihood": "'bernoulli', 'continuous_bernoulli' or 'normal'",
     "scale": "of the normal likelihood: 'optimal', 'learned' or a number",
     "clip": "of the continuous Bernoulli's parameter",
@@ -68,6 +69,7 @@ _HELP = {
     "beta": "weight of the KL term",
     "warm_up": "optimizer steps over which beta rises from 0",
     "samples": "draws of z for each example in training",
+    "dtype_policy": "Keras' policy for the networks: 'float32', 'mixed_bfloat16', 'mixed_float16' or 'float64'",
     "validation": "part of the training data held out for validation",
     "importance_samples": "draws of z for each example in the evaluation",
     "output": "directory of this run",
@@ -105,7 +107,12 @@ def run(config: Config) -> dict:
         print(f"Resuming {model_path} after epoch {int(vae.passes)} of {config.epochs}.")
     else:
         _write_json(output / "config.json", wanted)
-        vae = _build(config, data.event_shape)
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(config.dtype_policy)
+        try:
+            vae = _build(config, data.event_shape)
+        finally:
+            keras.config.set_dtype_policy(before)
     history = json.loads(history_path.read_text()) if history_path.exists() else {}
     history = {name: values[: int(vae.passes)] for name, values in history.items()}
 
@@ -167,10 +174,11 @@ def _build(config: Config, event_shape):
         networks = kvae.networks.mlp(
             event_shape, config.latent_dim, hidden=(200, 200) if config.hidden is None else config.hidden
         )
-    elif config.network == "conv":
-        networks = kvae.networks.conv(event_shape, config.latent_dim, filters=config.hidden or (32, 64))
+    elif config.network in ("conv", "resnet"):
+        make = getattr(kvae.networks, config.network)
+        networks = make(event_shape, config.latent_dim, filters=config.hidden or (32, 64))
     else:
-        raise ValueError(f"--network is 'mlp' or 'conv', got {config.network!r}.")
+        raise ValueError(f"--network is 'mlp', 'conv' or 'resnet', got {config.network!r}.")
     likelihood = config.likelihood
     if likelihood == "normal":
         named = config.scale in ("optimal", "learned")
