@@ -43,8 +43,8 @@ def load(
         name: "digits", the 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn (1,500 train,
             297 test, a fixed split); "path.npz" with `x_train`, `x_test` and perhaps `y_train`, `y_test`,
             `x_validation`, `y_validation`; a folder, see `kvae.sources.folder`: of MNIST's IDX files, of `.npy`
-            files that are read as they are used, or of images; or the name of an image set in
-            tensorflow-datasets, such as "mnist".
+            files that are read as they are used, or of images; or the name of a data set in
+            tensorflow-datasets with images of one size or features, such as "mnist".
         validation: the part of the training examples that becomes the validation split, 0 <= part < 1.
         binarize: None; "static", once, by `seed`; or "dynamic", the training split anew for every batch and
             the others once.

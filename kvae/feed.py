@@ -1,5 +1,6 @@
 """What `fit` and `evaluate` are fed: arrays become splits, other pipelines are checked as they run."""
 
+import inspect
 import math
 from collections.abc import Iterator
 
@@ -65,6 +66,13 @@ def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=
         raise ValueError(f"x must be an array of shape [N, *event_shape], got the scalar {x}.")
     y = None if y is None else np.asarray(y)
     return Split(numbers(x), y, sample_weight, batch_size=batch_size or default_batch_size, mask=mask)
+
+
+def as_tuples(data):
+    """The pipeline itself; of a generator the elements as tuples, which Keras asks for."""
+    if not inspect.isgenerator(data):
+        return data
+    return (element if isinstance(element, tuple) else (element,) for element in data)
 
 
 def length(data) -> int:

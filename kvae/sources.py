@@ -1,7 +1,6 @@
 """Where data come from: files and packages, as arrays `x_train`, `y_train`, `x_test` and so on."""
 
 import gzip
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,16 +116,30 @@ def tensorflow_datasets(name: str, data_dir: str | None) -> dict[str, Any]:
             f"There is no data set {name!r}: kvae knows 'digits', files ending in .npz, folders, and the "
             "names of tensorflow-datasets."
         ) from error
-    splits: Sequence[str] = [split for split in ("train", "test") if split in builder.info.splits]
-    if "train" not in splits:
+    key = next((key for key in ("image", "features") if key in (builder.info.features or {})), None)
+    if builder.info.features and key is None:
         raise ValueError(
-            f"tensorflow-datasets has no prepared {name!r} under {builder.data_dir}. Prepare it where there is a "
-            f"network: tfds.load({name!r}, data_dir=...), then give that data_dir."
+            f"The examples of {name!r} have no 'image' and no 'features', but {sorted(builder.info.features)}. Load "
+            "it with tfds.load, and give kvae the part that is x: kvae.data.from_arrays, or a tf.data.Dataset to fit."
         )
     parts: dict[str, Any] = {}
-    for split in splits:
-        examples = list(tfds.as_numpy(builder.as_dataset(split=split)))
-        parts[f"x_{split}"] = np.stack([example["image"] for example in examples])
+    for split in ("train", "test"):
+        if split == "test" and split not in builder.info.splits and builder.info.splits:
+            continue
+        try:
+            examples = list(tfds.as_numpy(builder.as_dataset(split=split)))
+        except (AssertionError, ValueError) as error:
+            raise ValueError(
+                f"tensorflow-datasets has no prepared {name!r} under {builder.data_dir}. Prepare it where there is a "
+                f"network: tfds.load({name!r}, data_dir=...), then give that data_dir."
+            ) from error
+        shapes = {example[key].shape for example in examples}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"The images of a data set must be of one size, but those of {name!r} have {len(shapes)}, such as "
+                f"{sorted(shapes)[:2]}. Resize them: a tf.data.Dataset of batches can be given to fit."
+            )
+        parts[f"x_{split}"] = np.stack([example[key] for example in examples])
         if "label" in examples[0]:
             parts[f"y_{split}"] = np.asarray([example["label"] for example in examples])
     return parts

@@ -249,7 +249,7 @@ class Trainer(keras.Model):
     def _checked(self, data):
         """Pipeline data with its first batches checked; the check's error comes out as it is."""
         if not isinstance(data, tf.data.Dataset):
-            yield data
+            yield feed.as_tuples(data)
             return
         checked = feed.CheckedDataset(data, self.likelihood, self.condition_shape)
         try:

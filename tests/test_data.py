@@ -196,6 +196,22 @@ class SourcesTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, "no data set 'nonesuch'.*'digits'"):
             kvae.data.load("nonesuch", data_dir=path)
 
+    def test_any_name_of_tensorflow_datasets(self):
+        """On its own made-up examples: the shapes and types are those of the real sets."""
+        import tensorflow_datasets as tfds
+
+        with tfds.testing.mock_data(num_examples=8):
+            for name, shape in (("mnist", (28, 28, 1)), ("cifar10", (32, 32, 3)), ("iris", (4,))):
+                data = kvae.data.load(name, validation=0.25)
+                self.assertEqual((data.event_shape, len(data.train), len(data.validation)), (shape, 6, 2))
+                self.assertLen(data.train.y, 6)
+            for name, message in (
+                ("tf_flowers", "must be of one size, but those of 'tf_flowers' have"),
+                ("imdb_reviews", "no 'image' and no 'features', but \\['label', 'text'\\]"),
+            ):
+                with self.assertRaisesRegex(ValueError, message):
+                    kvae.data.load(name)
+
     def test_mnist_where_it_is_prepared(self):
         """The real thing, if KVAE_TFDS_DIR names a directory that holds it; otherwise its absence is an error."""
         path = os.environ.get("KVAE_TFDS_DIR") or self.create_tempdir().full_path

@@ -283,15 +283,6 @@ class CallbacksTest(tf.test.TestCase, parameterized.TestCase):
         for a, b in zip(weights(straight), weights(vae), strict=True):
             self.assertAllEqual(a, b)
 
-    @parameterized.parameters({"run_eagerly": True}, {"jit_compile": True})
-    def test_modes_agree(self, **mode):
-        expected, vae = make_vae(), make_vae()
-        vae.compile(keras.optimizers.Adam(1e-2), **mode)
-        a = expected.fit(X, batch_size=16, epochs=2, validation_data=X, verbose=0).history
-        b = vae.fit(X, batch_size=16, epochs=2, validation_data=X, verbose=0).history
-        for name in a:
-            self.assertAllClose(a[name], b[name], rtol=1e-4)
-
     def test_repeated_calls_do_not_retrace(self):
         vae = make_vae()
         traces = []
@@ -379,31 +370,6 @@ class KerasTest(tf.test.TestCase, parameterized.TestCase):
         vae.compile()
         vae.fit(X, validation_data=X, verbose=0)
         self.assertTrue(np.isfinite(kvae.evaluate.log_likelihood(vae, X, samples=3).mean))
-
-    def test_gradient_accumulation(self):
-        """Four batches of 12 with SGD equal one of 48, for noise that is the same."""
-        vae = make_vae(optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
-        vae.fit(X[:48], batch_size=12, epochs=2, verbose=0)
-        self.assertEqual((int(vae.optimizer.iterations), int(vae.draws)), (4, 8))
-
-    @parameterized.parameters("mixed_float16", "mixed_bfloat16", "float64")
-    def test_policies(self, policy):
-        expected = make_vae().fit(X, epochs=2, verbose=0).history["elbo"]
-        keras.config.set_dtype_policy(policy)
-        try:
-            vae = make_vae()
-            history = vae.fit(X, validation_data=X, epochs=2, verbose=0).history
-            self.assertAllClose(vae.predict(X, verbose=0), vae.reconstruct(X), atol=1e-6)
-            path = f"{self.create_tempdir().full_path}/model.keras"
-            vae.save(path)
-        finally:
-            keras.config.set_dtype_policy("float32")
-        if policy != "float64":  # whose first weights are others
-            self.assertAllClose(history["elbo"], expected, rtol=0.02)
-        self.assertGreater(history["elbo"][1], history["elbo"][0])
-        again = keras.models.load_model(path)
-        self.assertEqual(again.elbo(X).dtype, tf.float64 if policy == "float64" else tf.float32)
-        self.assertAllEqual(again.elbo(X), vae.elbo(X))
 
     def test_booleans(self):
         vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
