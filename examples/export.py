@@ -14,7 +14,7 @@ from absl import app, flags
 FLAGS = flags.FLAGS
 
 
-def run(model, saved_models) -> str:
+def run(model, saved_models, samples=100) -> str:
     """Export, check and return the path of the new version; the arguments are the flags."""
     import numpy as np
     import tensorflow as tf
@@ -22,13 +22,11 @@ def run(model, saved_models) -> str:
     import kvae
 
     vae = kvae.load_model(model)
-    path = vae.export(kvae.export.next_version(saved_models))
+    path = vae.export(kvae.export.next_version(saved_models), samples=samples)
     served = tf.saved_model.load(path).signatures
     z = tf.constant(np.random.default_rng(0).normal(size=(4, vae.latent_dim)), vae.likelihood.compute_dtype)
     difference = float(tf.reduce_max(tf.abs(served["decode"](z=z)["mean"] - vae.decode(z).mean())))
-    print(
-        f"Wrote {path}: {', '.join(sorted(served))}. Decoded means differ from the model's by at most {difference:.1e}."
-    )
+    print(f"Wrote {path} with {len(served)} signatures. Decoded means differ by at most {difference:.1e}.")
     if not difference < 1e-4:
         raise RuntimeError(f"The SavedModel at {path} does not compute what the model does.")
     return path
@@ -37,13 +35,14 @@ def run(model, saved_models) -> str:
 def _define_flags():
     flags.DEFINE_string("model", None, "a .keras file", required=True)
     flags.DEFINE_string("saved_models", None, "the folder of the versions 1, 2, ...", required=True)
+    flags.DEFINE_integer("samples", 100, "draws of z for each row in the signature log_likelihood")
 
 
 def main(argv):
     """Read the flags and run."""
     if len(argv) > 1:
         raise app.UsageError(f"Not a flag: {argv[1]}")
-    run(FLAGS.model, FLAGS.saved_models)
+    run(FLAGS.model, FLAGS.saved_models, FLAGS.samples)
 
 
 if __name__ == "__main__":

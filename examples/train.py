@@ -145,7 +145,7 @@ def run(config: Config) -> dict:
         print(f"  The VAE gains {gain:.2f} nats on the model of independent pixels.")
     _draw(vae, data, history, output, config.seed)
     version = kvae.export.next_version(Path(config.saved_models) / Path(data.name).stem)
-    vae.export(version)
+    vae.export(version, results=results, verbose=False)
     _write_json(
         card_path,
         {

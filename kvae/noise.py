@@ -73,6 +73,54 @@ def many_normals(seed: int, stream: int, first: int, rows: int, size: int) -> tf
     return tf.concat(lanes, axis=-1)[:, :size]
 
 
+def normal_of_seeds(seeds, stream, first, rows: int, size: int, dtype="float32"):
+    """`normal` for many seeds at once, `[B, rows, size]`: of each seed the rows `first`, `first + 1`, ...
+
+    What a seed gives is the same, bit for bit, whatever seeds stand beside it (on one kind of processor; `normal` may
+    differ from it in the last place).
+    """
+    wide = tf.as_dtype(dtype) == tf.float64
+    blocks = math.ceil(size / (2 if wide else 4))
+    used = rows * blocks
+    padded = -(-used // _VECTOR) * _VECTOR  # elements beyond whole vectors may be computed another way
+    numbers = tf.cast(first, tf.int64) * blocks + tf.range(padded, dtype=tf.int64)
+    a, b, c, d = _rounds(tf.cast(seeds, tf.int64)[:, None], tf.cast(stream, tf.int64), numbers)
+    if wide:
+        upper = tf.constant(32, tf.uint64)
+        lanes = [a | tf.bitwise.left_shift(b, upper), c | tf.bitwise.left_shift(d, upper)]
+    else:
+        lanes = [a, b, c, d]
+    lanes = _box_muller([_unit(tf.bitcast(lane, tf.int64), dtype, 52 if wide else 23) for lane in lanes])
+    shape = [-1, rows, blocks]
+    return tf.concat([tf.reshape(lane[:, :used], shape) for lane in lanes], axis=-1)[:, :, :size]
+
+
+_VECTOR = 16  # the most numbers that processors of today compute at once
+
+
+def _rounds(seeds, stream, numbers):
+    """The four words of Philox blocks, each 32 bits in uint64 `[B, n]`, for seeds `[B, 1]` and block numbers `[n]`.
+
+    The two multiplications of a round, and their words, stand in one tensor `[2, B, n]`: few operations for few rows.
+    """
+    low = tf.constant(0xFFFFFFFF, tf.uint64)
+    shift = tf.bitwise.right_shift
+    half = tf.constant(32, tf.uint64)
+    key = tf.bitcast(seeds, tf.uint64)
+    key = tf.stack([key & low, shift(key, half)])  # [2, B, 1]
+    stream = tf.bitcast(stream, tf.uint64)
+    numbers = tf.broadcast_to(tf.bitcast(numbers, tf.uint64), tf.concat([tf.shape(seeds)[:1], tf.shape(numbers)], 0))
+    streams = tf.fill(tf.shape(numbers), stream)
+    first, second = tf.stack([numbers & low, streams & low]), tf.stack([shift(numbers, half), shift(streams, half)])
+    factors = tf.constant([[[0xD2511F53]], [[0xCD9E8D57]]], tf.uint64)
+    weyl = tf.constant([[[0x9E3779B9]], [[0xBB67AE85]]], tf.uint64)
+    for _ in range(10):
+        product = tf.reverse(first * factors, [0])
+        first, second = tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(shift(product, half), second), key), product & low
+        key = (key + weyl) & low
+    return first[0], second[0], first[1], second[1]
+
+
 @tf.function(jit_compile=True, autograph=False)
 def _normal_lanes(seed, stream, first, blocks):
     return _box_muller([_unit(i, "float32") for i in _unrolled(seed, stream, first, blocks, tf.int32)])
@@ -102,9 +150,9 @@ def _lanes(seed, stream, first, rows, size, dtype):
     return [tf.reshape(_unit(i, dtype), tf.stack([rows, blocks])) for i in integers]
 
 
-def _unit(integers, dtype):
+def _unit(integers, dtype, bits=None):
     """Integers as numbers in (0, 1), by their last bits: 23 of 32, 52 of 64."""
-    bits = 52 if integers.dtype == tf.int64 else 23
+    bits = bits or (52 if integers.dtype == tf.int64 else 23)
     return (
         tf.cast(tf.bitwise.bitwise_and(integers, tf.constant(2**bits - 1, integers.dtype)), dtype) + 0.5
     ) * 2.0**-bits

@@ -91,7 +91,8 @@ class FullNormal(_Normal):
 
     def export(self, q) -> dict:
         """The mean, the marginal standard deviations and the Cholesky factor of the covariance."""
-        return super().export(q) | {"scale_tril": q.scale_tril}
+        factor = q.scale_tril
+        return {"mean": q.mean(), "scale": tf.norm(factor, axis=-1), "scale_tril": factor}
 
 
 @keras.saving.register_keras_serializable("kvae")

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 class Support(NamedTuple):
     """A set of numbers: the reals between `low` and `high`, or the integers among them.
@@ -28,8 +30,10 @@ class Support(NamedTuple):
 
     def outside(self, x):
         """True at each element of x (NumPy or TensorFlow) that does not belong; NaN and inf never do."""
-        wrong = (x < self.low) | (x > self.high) | (x != x) | (abs(x) == np.inf)
-        return wrong | (x % 1.0 != 0.0) if self.integer else wrong
+        if self.integer and (self.low, self.high) == (0.0, 1.0):
+            return ~((x == 0) | (x == 1))
+        inside = (x >= max(self.low, -_LARGEST)) & (x <= min(self.high, _LARGEST))  # NaN is neither
+        return ~(inside & (x % 1.0 == 0.0) if self.integer else inside)
 
     def contains(self, x: np.ndarray, mask: np.ndarray | None = None) -> bool:
         """Whether every element of x belongs, or every one where the mask is True."""

@@ -94,7 +94,7 @@ class AutoencoderTest(tf.test.TestCase):
         served = tf.saved_model.load(model.export(f"{path}/1")).signatures
         self.assertNotIn("score", served)
         encoded = served["encode"](x=x)
-        self.assertEqual(set(encoded), {"mean"})
+        self.assertEqual(set(encoded), {"mean", "valid"})
         self.assertAllClose(encoded["mean"], model.encode(x).mean(), rtol=1e-5, atol=1e-6)
         self.assertAllClose(served["reconstruct"](x=x)["mean"], model.reconstruct(x), rtol=1e-5, atol=1e-6)
 

@@ -255,7 +255,8 @@ class ArchitectureTest(tf.test.TestCase):
     ORDER = (
         "_requirements", "support", "series", "parts", "batch", "conditions", "noise", "distributions", "families",
         "splits", "posteriors", "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "sources",
-        "data", "feed", "trackers", "watch", "loop", "trainer", "model", "resolve", "importance", "export", "vae",
+        "data", "feed", "trackers", "watch", "loop", "trainer", "model", "resolve", "importance",
+        "endpoints", "warmup", "export", "vae",
         "saving", "callbacks", "evaluate", "__init__",
     )  # fmt: skip
     LEAVES = {"networks": {"__init__"}, "plots": {"callbacks"}}

@@ -61,6 +61,19 @@ class NoiseTest(tf.test.TestCase, parameterized.TestCase):
         expected = noise.normal(5, -4, 1000, rows, size)
         self.assertAllClose(noise.many_normals(5, -4, 1000, rows, size), expected, rtol=0, atol=2e-6)
 
+    @parameterized.product(rows=[1, 3], size=[1, 4, 5, 16, 20], dtype=["float32", "float64"])
+    def test_many_seeds(self, rows, size, dtype):
+        """Each seed's numbers are `normal`'s, to the last place; and the same bits in every company."""
+        seeds = np.concatenate([[0, 1, -1, 2**31 - 1, -(2**31)], np.arange(100) * 7919]).astype(np.int32)
+        draw = tf.function(lambda seeds: noise.normal_of_seeds(seeds, -4, 7, rows, size, dtype), reduce_retracing=True)
+        whole = draw(tf.constant(seeds)).numpy()
+        expected = [noise.normal(int(seed), -4, 7, rows, size, dtype) for seed in seeds]
+        self.assertAllClose(whole, expected, rtol=0, atol=8 * np.finfo(dtype).eps)
+        self.assertEqual(whole.dtype, dtype)
+        for some in (seeds[:1], seeds[3:40], seeds[::-1]):
+            at = [int(np.flatnonzero(seeds == seed)[0]) for seed in some]
+            self.assertAllEqual(draw(tf.constant(some)), whole[at])
+
     def test_uniform_is_open(self):
         u = noise.uniform(0, 1, 0, 1000, 1000).numpy()
         self.assertGreater(u.min(), 0.0)
