@@ -89,6 +89,7 @@ def main():
     parser.add_argument("--data_dir", required=True, help="of tensorflow-datasets, with mnist in it")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="a part of the name of the likelihoods to train")
     options = parser.parse_args()
     data = kvae.data.load(
         "mnist", validation=0, dequantize=True, batch_size=50, seed=options.seed, data_dir=options.data_dir
@@ -101,6 +102,8 @@ def main():
         ("Bernoulli on grey pixels", GreyBernoulli()),
         ("normal, optimal scale", kvae.likelihoods.Normal("optimal")),
     ):
+        if options.only not in name:
+            continue
         keras.utils.set_random_seed(options.seed)
         vae = kvae.VAE(*networks(), likelihood=likelihood, seed=options.seed)
         vae.compile(optimizer=keras.optimizers.Adam(1e-3, clipvalue=1.0))

@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import json
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
 
@@ -71,6 +71,7 @@ def main(argv):
     """Read the flags and run."""
     if len(argv) > 1:
         raise app.UsageError(f"Not a flag: {argv[1]}")
+    logging.set_verbosity(logging.WARNING)
     if not FLAGS.run and not (FLAGS.model and FLAGS.dataset):
         raise app.UsageError("Give --run, or --model and --dataset.")
     run(**{name: FLAGS[name].value for name in (

@@ -25,7 +25,8 @@ def run(model, saved_models, samples=100) -> str:
     path = vae.export(kvae.export.next_version(saved_models), samples=samples)
     served = tf.saved_model.load(path).signatures
     z = tf.constant(np.random.default_rng(0).normal(size=(4, vae.latent_dim)), vae.likelihood.compute_dtype)
-    difference = float(tf.reduce_max(tf.abs(served["decode"](z=z)["mean"] - vae.decode(z).mean())))
+    beside = {} if vae.condition_shape is None else {"condition": tf.zeros((4, *vae.condition_shape))}
+    difference = float(tf.reduce_max(tf.abs(served["decode"](z=z, **beside)["mean"] - vae.decode(z, **beside).mean())))
     print(f"Wrote {path} with {len(served)} signatures. Decoded means differ by at most {difference:.1e}.")
     if not difference < 1e-4:
         raise RuntimeError(f"The SavedModel at {path} does not compute what the model does.")

@@ -26,6 +26,14 @@ class Batch(NamedTuple):
         """The function of everything that is there."""
         return Batch(*(None if value is None else function(value) for value in self))
 
+    def filled(self, neutral: float, dtype) -> "Batch":
+        """With x in this dtype, `neutral` where it is missing, and the mask as booleans."""
+        x, mask = tf.cast(self.x, dtype), self.mask
+        if mask is None:
+            return self._replace(x=x)
+        mask = tf.cast(mask, tf.float32) > 0.5
+        return self._replace(x=tf.where(mask, x, tf.constant(neutral, dtype)), mask=mask)
+
 
 def inputs_of(network) -> list[str]:
     """What a network takes beside its first input, in its order: "condition", or "mask" where the input has that name.

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from kvae import families, noise
 from kvae.batch import Batch, inputs_of
+from kvae.importance import FLOATS_AT_A_TIME, Draws
 from kvae.objectives import Terms
-
-_DRAWS_AT_A_TIME = 100  # of log_likelihood
+from kvae.support import BINARY
 
 
 def endpoints(vae, samples: int) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
@@ -88,8 +88,8 @@ class _Served:
     def log_likelihood(self, x, seed, *beside):
         batch, valid = self._examples(x, beside)
         q, prior = self._posterior(batch), self._prior(batch.condition)
-        parts = math.ceil(self.samples / _DRAWS_AT_A_TIME)
-        count = math.ceil(self.samples / parts)
+        fitting = FLOATS_AT_A_TIME // (Draws.of(self.vae).widest * tf.maximum(tf.shape(seed)[0], 1))
+        count = tf.clip_by_value(fitting, 1, self.samples)  # of draws at a time
 
         def body(first, largest, total, squares):
             z = self.vae.posterior.draw(q, tf.transpose(self._noise(seed, noise.IMPORTANCE, first, count), [1, 0, 2]))
@@ -118,16 +118,17 @@ class _Served:
         outside = self.vae.likelihood.support.outside(x)
         condition, fine = _finite(named.get("condition"))
         if "mask" in named:
-            seen = named["mask"] > 0.5
-            outside = tf.logical_and(outside, seen)
-            batch = self.vae.prepared(Batch(x, condition, tf.logical_and(seen, tf.logical_not(outside))))
+            mask = named["mask"]
+            outside = tf.logical_and(outside, mask > 0.5)
+            batch = self.vae.prepared(Batch(x, condition, tf.where(outside, tf.zeros_like(mask), mask)))
+            outside = tf.logical_or(outside, BINARY.outside(mask))
         else:
             neutral = tf.constant(self.vae.likelihood.support.neutral, x.dtype)
             batch = self.vae.prepared(Batch(tf.where(outside, neutral, x), condition))
         wrong = tf.reduce_any(outside, axis=list(range(1, x.shape.rank)))
         return batch, tf.logical_and(tf.logical_not(wrong), fine)
 
-    def _noise(self, seed, stream, first, rows: int):
+    def _noise(self, seed, stream, first, rows):
         """`[B, rows, D]`: of each seed the rows `first`, `first + 1`, ..., the same bits in every batch."""
         return noise.normal_of_seeds(seed, stream, first, rows, self.vae.latent_dim, self.vae.likelihood.compute_dtype)
 

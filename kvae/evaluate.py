@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import feed, resolve
-from kvae.batch import Batch
 from kvae.importance import FLOATS_AT_A_TIME, Draws
 from kvae.loop import multiply_adds, prefers_xla
 
@@ -118,8 +117,9 @@ def independent_pixels(vae, train, test) -> Estimate:
     model = type(likelihood)(**config)
     model.build(feature_shape=vae.event_shape, event_shape=vae.event_shape)
     p = model.distribution(tf.constant(likelihood.matching(mean)[None], tf.float32))
-    examples = (vae.prepared(batch) for batch in feed.batches(test, likelihood))
-    values = np.concatenate([model.log_prob(p, batch.x, batch.mask).numpy() for batch in examples])
+    neutral, dtype = likelihood.support.neutral, likelihood.compute_dtype
+    examples = (batch.filled(neutral, dtype) for batch in feed.batches(test, likelihood))
+    values = np.concatenate([model.log_prob(p, x, mask).numpy() for x, _, mask, _ in examples])
     return _mean(values, np.zeros_like(values), 1, likelihood.measure)
 
 
@@ -156,7 +156,7 @@ def _scan(vae, data, samples, seed, chunk) -> _Scan:
         q, size = vae.posterior.distribution(features), len(batch.x)
         code, kl = q.mean().numpy(), draws.closed_form_kl(q, batch.condition)
         kl = None if kl is None else kl.numpy()
-        observed = _observed(examples)
+        observed = feed.observed_mask(examples).reshape(size, -1).sum(axis=1, dtype=np.float64)
         jit = work * size > _WORTH_COMPILING and prefers_xla(vae.decoder)
         for i in range(0, size, together):
             rows = np.arange(i, min(i + together, size))
@@ -173,12 +173,6 @@ def _scan(vae, data, samples, seed, chunk) -> _Scan:
     if not parts:
         raise ValueError("The data are empty.")
     return _Scan(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def _observed(batch: Batch) -> np.ndarray:
-    """How many elements of each x were observed, float64 `[B]`."""
-    mask = np.ones(batch.x.shape, bool) if batch.mask is None else batch.mask
-    return mask.reshape(len(mask), -1).sum(axis=1).astype(np.float64)
 
 
 def _evenly(total: int, most: int) -> int:

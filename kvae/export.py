@@ -49,7 +49,8 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
     posterior has no scale in `encode`, and neither `score` nor `log_likelihood`.
 
     In `assets.extra` stand `manifest.json` (versions, shapes, the support of x, tensor names for other languages,
-    operations, results, hashes), `models.config` for TensorFlow Serving, and requests that warm it up.
+    operations, results, hashes), `models.config` for TensorFlow Serving, and requests that warm it up; the server knows
+    the model by the name of the folder above `path`.
 
     The files are written under a temporary name and renamed when complete.
 
@@ -91,7 +92,7 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
         )
         (extra / "models.config").write_text(_MODELS_CONFIG.format(model=model))
         manifest = _manifest(vae, staging / "model", samples, results or {})
-        (extra / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        (extra / "manifest.json").write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n")
         if path.exists():
             raise FileExistsError(f"{path} came into being during the export and is not overwritten.")
         os.rename(staging / "model", path)
@@ -149,14 +150,17 @@ def _manifest(vae, model: Path, samples: int, results: dict) -> dict:
         "log_likelihood_samples": samples if vae.posterior.has_density else None,
         "signatures": signatures,
         "operations": sorted(operations - own),
-        "results": {name: estimate._asdict() for name, estimate in results.items()},
+        "results": {
+            name: {key: _number(value) if isinstance(value, float) else value for key, value in e._asdict().items()}
+            for name, e in results.items()
+        },
         "sha256": {str(file.relative_to(model)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
     }
 
 
-def _number(end: float) -> float | None:
-    """An end of a support as JSON has it: None where there is none."""
-    return end if math.isfinite(end) else None
+def _number(value: float) -> float | None:
+    """A number as JSON has it: None where it is not finite."""
+    return value if math.isfinite(value) else None
 
 
 def _tensors(side) -> dict:

@@ -202,8 +202,8 @@ class Likelihood(Family):
     def log_prob(self, p, x, mask=None):
         """log p(x|z), `[...]`, in nats: the sum over the event, or over what was observed where there is a mask.
 
-        With a mask `[B, *event_shape]` (1 = observed) x must be in the support where it is 0 too, so that the
-        gradient stays finite; the value there does not matter.
+        With a mask `[B, *event_shape]` (1 = observed) x must have a finite formula where it is 0, too, as
+        `Support.neutral` has, so that the gradient stays finite; its value there does not matter.
         """
         if mask is None:
             return p.log_prob(x)

@@ -156,9 +156,9 @@ def batches(data, likelihood: Likelihood, condition_shape=None) -> Iterator[Batc
 def mean(data, likelihood: Likelihood) -> tuple[np.ndarray, np.ndarray]:
     """The mean of each element of x where it was observed, and in how many examples: float64 `[*event_shape]`."""
     total, count = np.zeros(likelihood.event_shape), np.zeros(likelihood.event_shape)
-    for x, _, mask, _ in batches(data, likelihood):
-        mask = np.ones(x.shape, bool) if mask is None else mask
-        total += x.sum(axis=0, where=mask, dtype=np.float64)
+    for batch in batches(data, likelihood):
+        mask = observed_mask(batch)
+        total += batch.x.sum(axis=0, where=mask, dtype=np.float64)
         count += mask.sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), likelihood.support.neutral), count
 
@@ -166,11 +166,18 @@ def mean(data, likelihood: Likelihood) -> tuple[np.ndarray, np.ndarray]:
 def root_mean_square(data, likelihood: Likelihood, center: np.ndarray) -> float:
     """Of x - center over everything that was observed."""
     total, count = 0.0, 0
-    for x, _, mask, _ in batches(data, likelihood):
-        mask = np.ones(x.shape, bool) if mask is None else mask
-        total += np.square(x - center).sum(where=mask)
+    for batch in batches(data, likelihood):
+        mask = observed_mask(batch)
+        total += np.square(batch.x - center).sum(where=mask)
         count += mask.sum()
+    if not count:
+        raise ValueError("Nothing was observed: every element of every example is masked.")
     return math.sqrt(total / count)
+
+
+def observed_mask(batch: Batch) -> np.ndarray:
+    """The mask of a batch of arrays, True everywhere where there is none."""
+    return np.ones(batch.x.shape, bool) if batch.mask is None else batch.mask
 
 
 def _refuse_weights(weight) -> None:

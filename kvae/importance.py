@@ -16,10 +16,10 @@ _FLOATS_IN_CACHE = 1_000_000
 class Draws:
     """The terms of log p(x|z) p(z) / q(z|x) at z ~ q(z|x), in parts.
 
+    Batches are `prepared` but where it is said otherwise.
+
     Args:
         vae: a `kvae.VAE` whose posterior has a density.
-
-    Batches are `prepared`.
 
     Attributes:
         widest: the most numbers that one example is anywhere in the decoder.

@@ -140,14 +140,13 @@ class LatentVariableModel(Trainer):
         So nothing of what stood there, NaN for example, can get into a gradient. A model that is not conditional
         leaves a condition, which may be a label, alone.
         """
-        x, condition, mask = tf.cast(batch.x, self.likelihood.compute_dtype), None, batch.mask
+        condition = None
         if self.condition_shape is not None:
             condition = conditions.prepared(batch.condition, self.condition_shape)
-        if mask is not None:
-            feed.check_shape(mask.shape, self.event_shape, "The mask")
-            mask = tf.cast(mask, tf.bool)
-            x = tf.where(mask, x, tf.constant(self.likelihood.support.neutral, x.dtype))
-        return Batch(x, condition, mask, batch.weight)
+        if batch.mask is not None:
+            feed.check_shape(batch.mask.shape, self.event_shape, "The mask")
+        filled = batch.filled(self.likelihood.support.neutral, self.likelihood.compute_dtype)
+        return filled._replace(condition=condition)
 
     def _seed_layers(self):
         """Give random layers, such as Dropout, the step's own noise: Keras does not save where theirs stands."""

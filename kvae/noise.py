@@ -24,9 +24,9 @@ PHILOX = 1  # TensorFlow's number for the algorithm
 
 # Streams other than the training steps, which count up from 1.
 EVALUATION = -1  # trackers of `evaluate` and of validation
-DRAWS = -2  # `sample`, `terms`, `elbo`
+DRAWS = -2  # `sample`, `terms`, `elbo`, and what a SavedModel calls sample and score
 PIXELS = -3  # samples of x given z
-IMPORTANCE = -4  # `evaluate.log_likelihood`
+IMPORTANCE = -4  # `evaluate.log_likelihood`, `impute`, and a SavedModel's log_likelihood
 BINARIZATION = -5  # a fixed binarisation of data
 
 
@@ -73,7 +73,7 @@ def many_normals(seed: int, stream: int, first: int, rows: int, size: int) -> tf
     return tf.concat(lanes, axis=-1)[:, :size]
 
 
-def normal_of_seeds(seeds, stream, first, rows: int, size: int, dtype="float32"):
+def normal_of_seeds(seeds, stream, first, rows, size: int, dtype="float32"):
     """`normal` for many seeds at once, `[B, rows, size]`: of each seed the rows `first`, `first + 1`, ...
 
     What a seed gives is the same, bit for bit, whatever seeds stand beside it (on one kind of processor; `normal` may
@@ -83,7 +83,7 @@ def normal_of_seeds(seeds, stream, first, rows: int, size: int, dtype="float32")
     blocks = math.ceil(size / (2 if wide else 4))
     used = rows * blocks
     padded = -(-used // _VECTOR) * _VECTOR  # elements beyond whole vectors may be computed another way
-    numbers = tf.cast(first, tf.int64) * blocks + tf.range(padded, dtype=tf.int64)
+    numbers = tf.cast(first, tf.int64) * blocks + tf.range(tf.cast(padded, tf.int64))
     a, b, c, d = _rounds(tf.cast(seeds, tf.int64)[:, None], tf.cast(stream, tf.int64), numbers)
     if wide:
         upper = tf.constant(32, tf.uint64)
@@ -91,7 +91,7 @@ def normal_of_seeds(seeds, stream, first, rows: int, size: int, dtype="float32")
     else:
         lanes = [a, b, c, d]
     lanes = _box_muller([_unit(tf.bitcast(lane, tf.int64), dtype, 52 if wide else 23) for lane in lanes])
-    shape = [-1, rows, blocks]
+    shape = tf.stack([tf.shape(seeds)[0], rows, blocks])
     return tf.concat([tf.reshape(lane[:, :used], shape) for lane in lanes], axis=-1)[:, :, :size]
 
 

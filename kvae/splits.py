@@ -208,4 +208,4 @@ def observed(mask, shape) -> np.ndarray:
             f"A mask is 1 where x was observed and 0 where it is missing, but its values range from {mask.min()} to "
             f"{mask.max()}. Uncertain values may be given less weight as examples: sample_weight."
         )
-    return mask.astype(bool)
+    return mask.astype(bool, copy=False)

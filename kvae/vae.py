@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from kvae import conditions, families, noise, resolve
+from kvae import conditions, families, feed, noise, resolve
 from kvae import export as exporting
 from kvae.batch import Batch, together
 from kvae.importance import Draws
@@ -155,8 +155,8 @@ class VAE(LatentVariableModel):
 
     def reconstruct(self, x, condition=None, mask=None) -> tf.Tensor:
         """The mean of p(x | E q(z|x)), `[B, *event_shape]`; what `predict` gives. Deterministic."""
-        batch = self._examples(x, condition, mask)
-        return in_parts(self.methods.function(self._decode_mean), self.encode(*batch[:3]).mean(), batch.condition)
+        batch, function = self._examples(x, condition, mask), self.methods.function(self._reconstruct)
+        return in_parts(lambda *part: function(self.prepared(Batch(*part))), *batch)
 
     # ---- public, random by a seed ----
 
@@ -220,7 +220,8 @@ class VAE(LatentVariableModel):
         Args:
             x: with anything, NaN for example, where it is missing.
             mask: 1 where x was observed; by default where it is not NaN.
-            samples: how many z for each x. The draws for example i are a function of (seed, i, samples).
+            samples: how many z for each x, all decoded at once. The draws for example i are a function of (seed, i,
+                samples).
             seed: of the draws.
             output: "mean", or "sample" for a draw: one of the z_k by its weight, and x from p(x|z_k).
             condition: as in `encode`.
@@ -236,11 +237,16 @@ class VAE(LatentVariableModel):
             raise ValueError(f"output must be 'mean' or 'sample', got {output!r}.")
         if samples < 1:
             raise ValueError(f"impute needs samples >= 1, got {samples}.")
-        mask = ~np.isnan(x) if mask is None and not isinstance(x, Split) else mask
-        return Draws.of(self).imputed(self._examples(x, condition, mask), samples, seed, output)
+        batch = self._examples(x, condition, mask)
+        x = np.asarray(batch.x)
+        mask = ~np.isnan(x) if batch.mask is None else batch.mask
+        feed.check_values(x, mask, self.likelihood)
+        return Draws.of(self).imputed(batch._replace(x=x, mask=mask), samples, seed, output)
 
     def _examples(self, x, condition, mask) -> Batch:
         """x and what is beside it, checked; arrays stay arrays, to be copied part by part."""
+        if isinstance(x, (dict, tuple)):
+            raise ValueError(f"x is a {type(x).__name__}. Give x by itself, with condition= and mask= beside it.")
         if isinstance(x, Split):
             condition = x.y if condition is None and self.condition_shape is not None else condition
             x, mask = x.x, x.mask if mask is None else mask

@@ -101,6 +101,22 @@ class EventLogProbTest(tf.test.TestCase, parameterized.TestCase):
         steps = [exact(kind, logits.numpy() + h, 0.0)[1] for h in (1e-4, -1e-4)]
         self.assertAllClose(outer.gradient(slope, logits), (steps[0] - steps[1]) / 2e-4, rtol=1e-5, atol=1e-7)
 
+    def test_x13_where_series_and_formula_meet(self):
+        """X13: the log-partition's series ends at |l| = 1/2, the mean's at 1; both sides are exact and smooth."""
+        for end in (0.5, 1.0):
+            for sign in (-1.0, 1.0):
+                logits = sign * (end + np.array([-0.02, -1e-9, 0.0, 1e-9, 0.02]))[:, None]
+                at = tf.constant(logits)
+                with tf.GradientTape() as tape:
+                    tape.watch(at)
+                    value = build("ContinuousBernoulli", at).log_prob(tf.zeros_like(at))
+                slope = tape.gradient(value, at).numpy()
+                terms, derivative = exact("ContinuousBernoulli", logits, 0.0)
+                self.assertAllClose(value, terms[:, 0], rtol=0, atol=6e-12)
+                self.assertAllClose(slope, derivative, rtol=0, atol=8e-11)
+                across = (value[4] - value[0]) / (logits[4, 0] - logits[0, 0])  # a step would show, or a kink
+                self.assertAllClose(across, slope[2, 0], rtol=0, atol=1e-5)
+
     def test_outside_the_unit_interval(self):
         x = np.array([[0.5, 0.2], [1.01, 0.2], [0.5, -0.01], [np.nan, 0.5]])
         value = build("ContinuousBernoulli", tf.ones([4, 2], tf.float64)).log_prob(x).numpy()

@@ -13,6 +13,7 @@ import sys
 import threading
 import unittest
 import warnings
+from unittest import mock
 
 import keras
 import numpy as np
@@ -133,8 +134,9 @@ class EndpointsTest(ServingTest):
         self.assertAllClose(out["decode"]["mean"], vae.decode(z, condition).mean(), rtol=1e-5, atol=1e-6)
         seeds = inputs(served["score"], vae)["seed"]
         eps = np.stack([kvae.noise.normal(int(s), kvae.noise.DRAWS, 0, 1, 4)[0] for s in seeds])
-        if name != "conditional":
-            self.assertAllClose(out["sample"]["z"], eps, rtol=0, atol=1e-6)  # the prior is N(0, I)
+        drawn = _prior(vae, condition).bijector.forward(eps)
+        self.assertAllClose(out["sample"]["z"], drawn, rtol=1e-5, atol=1e-6)
+        self.assertEqual(np.allclose(drawn, eps), name != "conditional")  # whose prior is not N(0, I)
         self.assertAllClose(
             vae.decode(out["sample"]["z"], condition).mean(), out["sample"]["mean"], rtol=1e-5, atol=1e-6
         )
@@ -219,6 +221,45 @@ class EndpointsTest(ServingTest):
             for output, value in after.items():
                 self.assertAllEqual(value[others], before[output][others])
                 self.assertTrue(np.isfinite(value.astype(np.float64)).all(), (key, output))
+
+    def test_odd_masks_are_flagged(self):
+        vae, _, served, _ = self.exported("told")
+        fed = inputs(served["score"], vae)
+        fed["mask"][3, 0], fed["mask"][7, 1] = 0.3, math.nan
+        out = asked(served["score"], fed)
+        self.assertAllEqual(np.flatnonzero(~out["valid"]), [3, 7])
+
+    def test_draws_in_many_parts(self):
+        """What fits into memory at once does not change the answer."""
+        vae, _, served, _ = self.exported("conv")
+        fed = inputs(served["log_likelihood"], vae)
+        whole = asked(served["log_likelihood"], fed)
+        with mock.patch.object(kvae.endpoints, "FLOATS_AT_A_TIME", 40 * kvae.importance.Draws.of(vae).widest * 7):
+            path = vae.export(f"{self.create_tempdir().full_path}/1", samples=150, verbose=False)
+        parts = asked(tf.saved_model.load(path).signatures["log_likelihood"], fed)  # 7 draws at a time, 150 in all
+        for output in whole:
+            self.assertAllClose(parts[output], whole[output], rtol=1e-4)
+
+    def test_float64_and_no_rows(self):
+        keras.config.set_dtype_policy("float64")
+        try:
+            vae = kvae.VAE(*NETWORKS["mlp"](mask=True), likelihood="continuous_bernoulli")
+        finally:
+            keras.config.set_dtype_policy("float32")
+        served = tf.saved_model.load(vae.export(f"{self.create_tempdir().full_path}/1", verbose=False)).signatures
+        x = np.random.default_rng(0).random((5, 6, 5, 1))
+        fed = {"x": x, "mask": np.ones(x.shape, np.float32), "seed": np.arange(5, dtype=np.int32)}
+        out = asked(served["score"], fed)
+        self.assertEqual(out["score"].dtype, np.float64)
+        terms = vae.terms(x)
+        q = vae.encode(x)
+        at_mean = vae.likelihood.log_prob(vae.decode(q.mean()), x) - terms.kl
+        self.assertAllClose(out["score"], at_mean, rtol=1e-10)
+        for name, signature in served.items():
+            every = fed | {"z": np.zeros((5, 4))}
+            none = {key: every[key][:0] for key in signature.structured_input_signature[1]}
+            for value in asked(signature, none).values():
+                self.assertLen(value, 0, name)
 
     def test_missing_values_are_not_bad(self):
         vae, _, served, _ = self.exported("told")
@@ -321,9 +362,12 @@ class FilesTest(ServingTest):
                 found = asked(served[request.model_spec.signature_name], fed)
                 self.assertAllEqual(found["valid"], [True])
                 seen.append(request.model_spec.signature_name)
-                again = proto.PredictionLog()
-                again.predict_log.request.CopyFrom(request)
-                self.assertEqual(again, proto.PredictionLog.FromString(record.numpy()))  # nothing unknown in it
+                built = proto.PredictionLog()  # by the package's own classes
+                built.predict_log.request.model_spec.name = name
+                built.predict_log.request.model_spec.signature_name = request.model_spec.signature_name
+                for key, value in fed.items():
+                    built.predict_log.request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+                self.assertEqual(log, built)
             self.assertCountEqual(seen, served)
 
     def test_long_fields(self):

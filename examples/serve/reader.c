@@ -61,6 +61,7 @@ static TF_Tensor *read_tensor(TF_DataType type, int rank, const int64_t *dims, c
   FILE *file = fopen(path, "rb");
   if (!file) fail("cannot read", path);
   if (fread(TF_TensorData(tensor), TF_DataTypeSize(type), count, file) != count) fail("file is too short", path);
+  if (fgetc(file) != EOF) fail("file is too long: of another type or shape?", path);
   fclose(file);
   return tensor;
 }
@@ -88,10 +89,9 @@ int main(int argc, char **argv) {
   TF_Output inputs[MOST], outputs[MOST];
   TF_Tensor *fed[MOST], *fetched[MOST];
   const char *files[MOST];
-  int n_in = 0, n_out = 0, repeats = atoi(argv[2]);
+  int n_in = 0, n_out = 0, repeats = atoi(argv[2]) > 0 ? atoi(argv[2]) : 0;
   for (int i = 3; i < argc;) {
-    if (n_in == MOST || n_out == MOST) fail("too many tensors", argv[i]);
-    if (!strcmp(argv[i], "in") && i + 3 < argc) {
+    if (!strcmp(argv[i], "in") && i + 3 < argc && n_in < MOST) {
       int64_t dims[8];
       int rank = atoi(argv[i + 3]);
       if (rank < 0 || rank > 8 || i + 4 + rank >= argc) fail("bad rank", argv[i + 3]);
@@ -99,12 +99,12 @@ int main(int argc, char **argv) {
       inputs[n_in] = tensor_named(graph, argv[i + 1]);
       fed[n_in++] = read_tensor(type_named(argv[i + 2]), rank, dims, argv[i + 4 + rank]);
       i += 5 + rank;
-    } else if (!strcmp(argv[i], "out") && i + 2 < argc) {
+    } else if (!strcmp(argv[i], "out") && i + 2 < argc && n_out < MOST) {
       outputs[n_out] = tensor_named(graph, argv[i + 1]);
       files[n_out++] = argv[i + 2];
       i += 3;
     } else {
-      fail("unexpected argument", argv[i]);
+      fail("unexpected argument, or one tensor too many", argv[i]);
     }
   }
 

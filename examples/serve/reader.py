@@ -32,15 +32,17 @@ def compile_reader(path) -> None:
         str(path),
     ]
     command += [f"-I{place}/include", f"-L{place}", *libraries, f"-Wl,-rpath,{place}"]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
 
 
 def run_reader(reader, path, signature, fed, work, repeats=1) -> dict:
     """The outputs of a signature of the manifest, by name; "seconds" is the median of the runs."""
     command = ["timeout", "-k", "5", "120", str(reader), str(path), str(repeats)]
     for key, value in fed.items():
-        np.ascontiguousarray(value).tofile(work / f"{key}.in")
         tensor = signature["inputs"][key]
+        np.ascontiguousarray(value, tensor["dtype"]).tofile(work / f"{key}.in")
         command += [
             "in",
             tensor["tensor"],
