@@ -7,39 +7,29 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import feed, resolve
+from kvae.aggregate import rate
+from kvae.dimensions import collapsed, kl_per_dimension
+from kvae.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
+from kvae.estimates import Estimate, mean_of
 from kvae.importance import FLOATS_AT_A_TIME, Draws
 from kvae.loop import multiply_adds, prefers_xla
 
+__all__ = [
+    "DCI",
+    "Estimate",
+    "collapsed",
+    "dci",
+    "factor_vae_score",
+    "independent_pixels",
+    "kl_per_dimension",
+    "log_likelihood",
+    "mutual_information_gap",
+    "rate",
+    "sap",
+    "summary",
+]
+
 _WORTH_COMPILING = 5e10  # multiply-adds of a batch: half a second
-
-
-class Estimate(NamedTuple):
-    """A number with its errors.
-
-    Attributes:
-        mean: over the examples.
-        standard_error: of the mean, from its spread over examples: how far another data set of this size would
-            give another number. NaN for a single example.
-        monte_carlo_error: of the mean, from the draws of z: how far another seed would.
-        effective_sample_size: of the draws, the mean over examples of (sum w)^2 / sum w^2; the number of draws
-            where they are not weighted.
-        unit: "nats", "bits/dim" or "units".
-        measure: "mass" or "density" for log-probabilities of x, else "".
-        samples: draws of z for each example.
-        examples: how many.
-    """
-
-    mean: float
-    standard_error: float
-    monte_carlo_error: float
-    effective_sample_size: float
-    unit: str
-    measure: str = ""
-    samples: int = 1
-    examples: int = 1
-
-    def __str__(self):
-        return f"{self.mean:.4f} ± {self.standard_error:.4f} {self.unit} (draws ± {self.monte_carlo_error:.4f})"
 
 
 def log_likelihood(vae, data, samples: int = 5000, seed: int = 0, chunk: int | None = None) -> Estimate:
@@ -77,15 +67,15 @@ def summary(vae, data, samples: int = 5000, seed: int = 0, chunk: int | None = N
     measure = vae.likelihood.measure
     likelihood = _log_likelihood(vae, scan, samples)
     table = {
-        "elbo": _mean(scan.reconstruction - scan.kl, scan.elbo_variance, samples, measure),
-        "reconstruction": _mean(scan.reconstruction, scan.reconstruction_variance, samples, measure),
-        "kl": _mean(scan.kl, scan.kl_variance, samples, ""),
+        "elbo": mean_of(scan.reconstruction - scan.kl, scan.elbo_variance, samples, measure),
+        "reconstruction": mean_of(scan.reconstruction, scan.reconstruction_variance, samples, measure),
+        "kl": mean_of(scan.kl, scan.kl_variance, samples, ""),
         "log_likelihood": likelihood,
     }
     if measure == "mass":
         per_bit = -1.0 / (scan.observed.mean() * math.log(2.0))
         ratio = likelihood.mean / scan.observed.mean()  # of two means; its error is that of the residuals
-        residual = _mean(scan.log_likelihood - ratio * scan.observed, np.zeros_like(scan.observed), samples, "")
+        residual = mean_of(scan.log_likelihood - ratio * scan.observed, np.zeros_like(scan.observed), samples, "")
         table["bits_per_dim"] = likelihood._replace(
             mean=likelihood.mean * per_bit,
             standard_error=-residual.standard_error * per_bit,
@@ -120,7 +110,7 @@ def independent_pixels(vae, train, test) -> Estimate:
     neutral, dtype = likelihood.support.neutral, likelihood.compute_dtype
     examples = (batch.filled(neutral, dtype) for batch in feed.batches(test, likelihood))
     values = np.concatenate([model.log_prob(p, x, mask).numpy() for x, _, mask, _ in examples])
-    return _mean(values, np.zeros_like(values), 1, likelihood.measure)
+    return mean_of(values, np.zeros_like(values), 1, likelihood.measure)
 
 
 class _Scan(NamedTuple):
@@ -217,15 +207,8 @@ class _Sums:
 
 def _log_likelihood(vae, scan: _Scan, samples: int) -> Estimate:
     ess = scan.effective_sample_size
-    estimate = _mean(scan.log_likelihood, np.maximum(1.0 / ess - 1.0 / samples, 0.0), samples, vae.likelihood.measure)
+    estimate = mean_of(scan.log_likelihood, np.maximum(1.0 / ess - 1.0 / samples, 0.0), samples, vae.likelihood.measure)
     return estimate._replace(effective_sample_size=float(ess.mean()))
-
-
-def _mean(values, variances, samples: int, measure: str) -> Estimate:
-    n = len(values)
-    error = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-    draws = float(np.sqrt(variances.sum()) / n)
-    return Estimate(float(values.mean()), error, draws, float(samples), "nats", measure, samples, n)
 
 
 def _active_units(code: np.ndarray, seed: int, threshold: float = 0.01, resamples: int = 200) -> Estimate:

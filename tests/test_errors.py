@@ -286,6 +286,15 @@ class FileTest(tf.test.TestCase):
         with self.assertRaisesRegex(FileNotFoundError, "There is no file"):
             kvae.load_model(path + "x.keras")
 
+    def test_safe_mode(self):
+        """A file with Python code in it, as a Lambda layer is, is not run by loading it."""
+        x = keras.Input((6,))
+        encoder = keras.Model(x, keras.layers.Lambda(lambda t: 2.0 * t)(keras.layers.Dense(4)(x)))
+        path = f"{self.create_tempdir().full_path}/model.keras"
+        kvae.VAE(encoder, kvae.networks.mlp((6,), 3)[1]).save(path)
+        with self.assertRaisesRegex(ValueError, "safe_mode"):
+            kvae.load_model(path)
+
     def test_existing_export_path(self):
         base = self.create_tempdir().full_path
         vae = make_vae()

@@ -1,0 +1,50 @@
+"""The latent dimensions one by one: how much each carries, and which have collapsed."""
+
+import numpy as np
+
+from kvae import families, feed, resolve
+from kvae.estimates import Estimate, mean_of
+from kvae.importance import Draws
+
+
+def kl_per_dimension(vae, data) -> list[Estimate]:
+    """The mean over the examples of KL(q(z_j|x) || p(z_j)) for each latent dimension j, nats; their sum is the KL term.
+
+    Args:
+        vae: a `kvae.VAE` whose posterior and prior factorise as normals; others raise a ValueError.
+        data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
+    """
+    return [mean_of(column, np.zeros_like(column), 1) for column in _table(vae, data).T]
+
+
+def collapsed(vae, data, epsilon: float = 0.01, delta: float = 0.01) -> np.ndarray:
+    """Which dimensions are (epsilon, delta)-collapsed, bool `[latent_dim]`: P_x[KL_j(x) < epsilon] >= 1 - delta.
+
+    Args:
+        vae, data: as for `kl_per_dimension`.
+        epsilon: nats below which q(z_j|x) is as good as the prior.
+        delta: the part of the examples that may be above.
+
+    Reference: Lucas, Tucker, Grosse, Norouzi (2019), Don't blame the ELBO! A linear VAE perspective on posterior
+    collapse, arXiv 1911.02469.
+    """
+    return (_table(vae, data) < epsilon).mean(axis=0) >= 1.0 - delta
+
+
+def _table(vae, data) -> np.ndarray:
+    """KL_j for each example, float64 `[N, latent_dim]`."""
+    resolve.check_density(vae.posterior, "the KL divergence of a dimension")
+    draws, rows = Draws.of(vae), []
+    for batch in feed.batches(data, vae.likelihood, vae.condition_shape):
+        prepared = vae.prepared(batch)
+        q = vae.posterior.distribution(draws.features(prepared))
+        terms = families.kl_per_dim(q, vae.prior.distribution(vae.encode, prepared.condition))
+        if terms is None:
+            raise ValueError(
+                f"The KL divergence of {type(vae.posterior).__name__} from {type(vae.prior).__name__} does not split "
+                "into dimensions. kvae.evaluate.rate says how much all of them carry."
+            )
+        rows.append(terms.numpy().astype(np.float64))
+    if not rows:
+        raise ValueError("The data are empty.")
+    return np.concatenate(rows)

@@ -1,0 +1,169 @@
+"""How well single latent dimensions stand for single known factors: metrics on plain arrays.
+
+Codes are `[N, D]`, posterior means for example; factors `[N, K]`, integers such as shape, colour or size. All lie
+between 0 and 1, larger is better; `sap` and `dci` need scikit-learn.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+def mutual_information_gap(codes, factors, bins: int = 20) -> float:
+    """MIG: the mean over factors of (I_1 - I_2) / H(v), the gap between the two codes that tell most of the factor.
+
+    Codes are cut into bins of equal width; I is the mutual information of the counts, in nats, H the entropy of the
+    factor. A factor that never varies is left out.
+
+    Reference: Chen, Li, Grosse, Duvenaud (2018), Isolating sources of disentanglement in VAEs, arXiv 1802.04942.
+    """
+    codes, factors = _checked(codes, factors)
+    binned = [_binned(code, bins) for code in codes.T]
+    gaps = []
+    for factor in factors.T:
+        entropy = _information(factor, factor)
+        if entropy > 0.0:
+            told = sorted((_information(code, factor) for code in binned), reverse=True)
+            gaps.append((told[0] - (told[1] if len(told) > 1 else 0.0)) / entropy)
+    return float(np.mean(gaps))
+
+
+def sap(codes, factors, seed: int = 0) -> float:
+    """SAP: the mean over factors of the gap between the two codes that predict it best, each by itself.
+
+    The score of a code is the balanced accuracy, on the half of the data it was not fitted to, of a decision tree of
+    one threshold less than the factor has values.
+
+    Args:
+        codes, factors: arrays.
+        seed: of the halves.
+
+    Reference: Kumar, Sattigeri, Balakrishnan (2018), Variational inference of disentangled latent concepts from
+    unlabeled observations, arXiv 1711.00848 (who use a linear classifier of one code, which a threshold is).
+    """
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.tree import DecisionTreeClassifier
+
+    codes, factors = _checked(codes, factors)
+    fitted, held = _halves(len(codes), seed)
+    gaps = []
+    for factor in factors.T:
+        values = np.unique(factor)
+        if len(values) < 2:
+            continue
+        scores = []
+        for code in codes.T:
+            tree = DecisionTreeClassifier(max_leaf_nodes=len(values), class_weight="balanced", random_state=0)
+            found = tree.fit(code[fitted, None], factor[fitted]).predict(code[held, None])
+            scores.append(balanced_accuracy_score(factor[held], found))
+        scores.sort(reverse=True)
+        gaps.append(scores[0] - (scores[1] if len(scores) > 1 else 1.0 / len(values)))
+    return float(np.mean(gaps))
+
+
+class DCI(NamedTuple):
+    """Disentanglement, completeness and informativeness.
+
+    Attributes:
+        disentanglement: 1 where every code matters for one factor only; codes are weighed by how much they matter.
+        completeness: 1 where every factor needs one code only.
+        informativeness: the mean accuracy with which the codes predict the factors, on data not fitted to.
+    """
+
+    disentanglement: float
+    completeness: float
+    informativeness: float
+
+
+def dci(codes, factors, seed: int = 0, trees: int = 50) -> DCI:
+    """DCI, with the importances R_jk of code j for factor k out of random forests.
+
+    D_j = 1 - H(R_j. / sum R_j.) / log K, C_k = 1 - H(R_.k / sum R_.k) / log D.
+
+    Reference: Eastwood, Williams (2018), A framework for the quantitative evaluation of disentangled representations.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    codes, factors = _checked(codes, factors)
+    fitted, held = _halves(len(codes), seed)
+    columns, accuracies = [], []
+    for factor in factors.T:
+        forest = RandomForestClassifier(trees, max_features=None, random_state=seed)
+        forest.fit(codes[fitted], factor[fitted])
+        columns.append(forest.feature_importances_)
+        accuracies.append(forest.score(codes[held], factor[held]))
+    importance = np.stack(columns, axis=1)  # [D, K]
+    weight = importance.sum(axis=1) / importance.sum()
+    disentanglement = float(weight @ _purity(importance))
+    return DCI(disentanglement, float(_purity(importance.T).mean()), float(np.mean(accuracies)))
+
+
+def factor_vae_score(codes, factors, groups: int = 2000, size: int = 64, seed: int = 0) -> float:
+    """The FactorVAE score: the accuracy with which the code that varies least names the factor that was held fixed.
+
+    A group of `size` examples shares the value of one factor. The code with the smallest variance in the group,
+    relative to that over all examples, votes; codes of no variance do not. Each code stands for the factor it was
+    seen with most often in the first half of the groups; the accuracy is that of the other half.
+
+    Reference: Kim, Mnih (2018), Disentangling by factorising, arXiv 1802.05983.
+    """
+    codes, factors = _checked(codes, factors)
+    random = np.random.default_rng(seed)
+    variance = codes.var(axis=0)
+    varied = np.flatnonzero(variance > 1e-8 * variance.max())
+    varying = [k for k, factor in enumerate(factors.T) if len(np.unique(factor)) > 1]
+    rows_of = {k: [np.flatnonzero(factors[:, k] == value) for value in np.unique(factors[:, k])] for k in varying}
+    votes = np.zeros((2, codes.shape[1], factors.shape[1]))
+    for group in range(groups):
+        k = varying[random.integers(len(varying))]
+        rows = rows_of[k][random.integers(len(rows_of[k]))]
+        some = codes[random.choice(rows, size)]
+        least = varied[np.argmin(some[:, varied].var(axis=0) / variance[varied])]
+        votes[group % 2, least, k] += 1
+    stands_for = votes[0].argmax(axis=1)
+    return float(votes[1][np.arange(len(stands_for)), stands_for].sum() / votes[1].sum())
+
+
+def _checked(codes, factors) -> tuple[np.ndarray, np.ndarray]:
+    codes, factors = np.asarray(codes, np.float64), np.asarray(factors)
+    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
+        raise ValueError(f"codes must be [N, D] and factors [N, K], got {codes.shape} and {factors.shape}.")
+    if not np.isfinite(codes).all():
+        raise ValueError("The codes hold values that are not finite.")
+    if factors.dtype.kind not in "biu":
+        raise ValueError(f"factors must be integers (classes), got dtype {factors.dtype}. Cut numbers into classes.")
+    if all(len(np.unique(factor)) < 2 for factor in factors.T):
+        raise ValueError("No factor varies: each has one value only.")
+    return codes, factors
+
+
+def _binned(code: np.ndarray, bins: int) -> np.ndarray:
+    edges = np.linspace(code.min(), code.max(), bins + 1)
+    return np.digitize(code, edges[1:-1])
+
+
+def _information(a: np.ndarray, b: np.ndarray) -> float:
+    """The mutual information of two columns of classes, nats."""
+    a, b = (np.unique(column, return_inverse=True)[1] for column in (a, b))
+    joint = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(joint, (a, b), 1.0 / len(a))
+    independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    seen = joint > 0.0
+    return float((joint[seen] * np.log(joint[seen] / independent[seen])).sum())
+
+
+def _purity(weights: np.ndarray) -> np.ndarray:
+    """1 - entropy of each row over its greatest possible value; 1 for rows of one column."""
+    columns = weights.shape[1]
+    if columns == 1:
+        return np.ones(len(weights))
+    totals = weights.sum(axis=1, keepdims=True)
+    shares = np.divide(weights, totals, out=np.full_like(weights, 1.0 / columns), where=totals > 0.0)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0.0)
+    return 1.0 + (shares * logs).sum(axis=1) / math.log(columns)
+
+
+def _halves(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    order = np.random.default_rng(seed).permutation(n)
+    return order[: n // 2], order[n // 2 :]
