@@ -24,7 +24,7 @@ def endpoints(vae, samples: int) -> dict[str, tuple[Callable, list[tf.TensorSpec
     given = []
     if vae.condition_shape is not None:
         given.append(tf.TensorSpec((None, *vae.condition_shape), tf.float32, name="condition"))
-    beside = list(given)  # x
+    beside = list(given)  # what stands beside x
     if "mask" in inputs_of(vae.encoder):
         beside.append(tf.TensorSpec(x.shape, tf.float32, name="mask"))
     served = _Served(vae, [spec.name for spec in beside], samples)
@@ -88,8 +88,8 @@ class _Served:
     def log_likelihood(self, x, seed, *beside):
         batch, valid = self._examples(x, beside)
         q, prior = self._posterior(batch), self._prior(batch.condition)
-        fitting = FLOATS_AT_A_TIME // (Draws.of(self.vae).widest * tf.maximum(tf.shape(seed)[0], 1))
-        count = tf.clip_by_value(fitting, 1, self.samples)  # of draws at a time
+        rows = max(1, FLOATS_AT_A_TIME // Draws.of(self.vae).widest)  # of z that fit into memory at once
+        count = tf.clip_by_value(rows // tf.maximum(tf.shape(seed)[0], 1), 1, self.samples)  # draws
 
         def body(first, largest, total, squares):
             z = self.vae.posterior.draw(q, tf.transpose(self._noise(seed, noise.IMPORTANCE, first, count), [1, 0, 2]))

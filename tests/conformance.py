@@ -49,11 +49,11 @@ NETWORKS = {  # name: (event shape, networks)
     "resnet_odd": ((7, 5, 2), lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4, 6), dense=6, skips=True)),
     "resnet_batch": (
         (6, 5, 1),
-        lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4,), dense=6, normalization="batch"),
+        lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4,), blocks=0, dense=6, normalization="batch"),
     ),
     "resnet_series": (
         (9,),
-        lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4, 4), dense=6, normalization="group"),
+        lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4, 6), blocks=0, dense=6, normalization="group"),
     ),
 }
 
