@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import textwrap
 import threading
 import unittest
 import warnings
@@ -524,16 +525,33 @@ class ReadersTest(ServingTest):
     def test_openvino(self):
         if importlib.util.find_spec("openvino") is None:
             self.skipTest("needs openvino")
-        import openvino
-
-        for name in ("mlp", "conv"):
+        program = textwrap.dedent("""
+            import sys
+            import numpy as np, openvino
+            model = openvino.convert_model(sys.argv[1])
+            model = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            np.savez(sys.argv[3], *model({"x": np.load(sys.argv[2])}).values())
+        """)
+        for name in ("mlp", "conv"):  # in a process of its own, which TensorFlow's libraries are not loaded in
             vae, path, served, _ = self.exported(name)
-            core = openvino.Core()
-            model = core.compile_model(openvino.convert_model(str(path)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-            x = data(vae)["x"]
-            found = model({"x": x})
+            x, work = data(vae)["x"], self.create_tempdir().full_path
+            np.save(f"{work}/x.npy", x)
+            command = [
+                "timeout",
+                "-k",
+                "5",
+                "200",
+                sys.executable,
+                "-c",
+                program,
+                path,
+                f"{work}/x.npy",
+                f"{work}/out.npz",
+            ]
+            done = subprocess.run(command, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+            shapes = {value.shape: value for value in np.load(f"{work}/out.npz").values()}
             expected = asked(served["serving_default"], {"x": x})
-            shapes = {value.shape: value for value in found.values()}
             self.assertAllClose(shapes[expected["mean"].shape], expected["mean"], rtol=1e-4, atol=1e-5)
 
 
