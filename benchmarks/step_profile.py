@@ -91,9 +91,9 @@ def main():
     for _ in range(2):
         vae.fit(x, batch_size=job.batch, epochs=1, verbose=0)
     made = vae.programs.made
-    (program,) = (made[key] for key in made if isinstance(key[0], Preparation) and key[3] == job.batch)
+    (program,) = (made[key] for key in made if isinstance(key[0], Preparation) and key[2] == job.batch)
     rows = tf.zeros([2, job.batch], tf.int32)
-    arguments = tf.zeros([2, 784], tf.uint8), tf.zeros([0]), tf.zeros([0]), rows, tf.constant(0), tf.constant(0)
+    arguments = {"x": tf.zeros([2, 784], tf.uint8)}, rows, tf.constant(0), tf.constant(0)
     text = program.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
     time, whole = shares(record(vae, x, job.batch), operations(text))
     time["dispatch and waiting"] = whole - time.total()
