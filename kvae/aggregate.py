@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kvae import feed, noise, resolve
+from kvae import noise, resolve
 from kvae.estimates import Estimate, mean_of
 from kvae.importance import Draws
 
@@ -33,12 +33,8 @@ def rate(vae, data, samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
         raise ValueError(f"rate needs one prior p(z) for all examples; {type(vae.prior).__name__} has one for each.")
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}.")
-    draws, parts = Draws.of(vae), []
-    for batch in feed.batches(data, vae.likelihood, vae.condition_shape):
-        parts.append(draws.features(vae.prepared(batch)))
-    if not parts:
-        raise ValueError("The data are empty.")
-    q = vae.posterior.distribution(tf.concat(parts, axis=0))
+    features = [features for _, _, features in Draws.of(vae).encoded(data)]
+    q = vae.posterior.distribution(tf.concat(features, axis=0))
     n = int(q.batch_shape[0])
     dtype = vae.posterior.compute_dtype
     eps = noise.normal(seed, noise.DRAWS, 0, n, samples * vae.latent_dim, dtype)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvae import families, feed, resolve
+from kvae import families, resolve
 from kvae.estimates import Estimate, mean_of
 from kvae.importance import Draws
 
@@ -34,17 +34,14 @@ def collapsed(vae, data, epsilon: float = 0.01, delta: float = 0.01) -> np.ndarr
 def _table(vae, data) -> np.ndarray:
     """KL_j for each example, float64 `[N, latent_dim]`."""
     resolve.check_density(vae.posterior, "the KL divergence of a dimension")
-    draws, rows = Draws.of(vae), []
-    for batch in feed.batches(data, vae.likelihood, vae.condition_shape):
-        prepared = vae.prepared(batch)
-        q = vae.posterior.distribution(draws.features(prepared))
-        terms = families.kl_per_dim(q, vae.prior.distribution(vae.encode, prepared.condition))
+    rows = []
+    for _, batch, features in Draws.of(vae).encoded(data):
+        q = vae.posterior.distribution(features)
+        terms = families.kl_per_dim(q, vae.prior.distribution(vae.encode, batch.condition))
         if terms is None:
             raise ValueError(
                 f"The KL divergence of {type(vae.posterior).__name__} from {type(vae.prior).__name__} does not split "
                 "into dimensions. kvae.evaluate.rate says how much all of them carry."
             )
         rows.append(terms.numpy().astype(np.float64))
-    if not rows:
-        raise ValueError("The data are empty.")
     return np.concatenate(rows)

@@ -140,9 +140,7 @@ def _scan(vae, data, samples, seed, chunk) -> _Scan:
     work = samples * multiply_adds(vae.decoder, vae.likelihood)  # for each example
     parts: list[tuple] = []
     number = 0  # of the example
-    for examples in feed.batches(data, vae.likelihood, vae.condition_shape):
-        batch = vae.prepared(examples)
-        features = draws.features(batch)  # once a batch, however many draws
+    for examples, batch, features in draws.encoded(data):  # encoded once, however many draws
         q, size = vae.posterior.distribution(features), len(batch.x)
         code, kl = q.mean().numpy(), draws.closed_form_kl(q, batch.condition)
         kl = None if kl is None else kl.numpy()
@@ -160,8 +158,6 @@ def _scan(vae, data, samples, seed, chunk) -> _Scan:
                 sums.add(*(t.numpy()[:, : len(rows)] for t in terms))
             parts.append((*sums.result(None if kl is None else kl[rows]), code[rows], observed[rows]))
         number += size
-    if not parts:
-        raise ValueError("The data are empty.")
     return _Scan(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 

@@ -1,11 +1,12 @@
 """Log-densities at many draws of z for each example: what estimators are made of."""
 
 import math
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
-from kvae import families, noise
+from kvae import families, feed, noise
 from kvae.batch import Batch
 from kvae.parts import looped
 
@@ -37,6 +38,19 @@ class Draws:
     def of(cls, vae) -> "Draws":
         """The model's own, made once."""
         return vae.methods.get("draws", lambda: cls(vae))
+
+    def encoded(self, data) -> Iterator[tuple[Batch, Batch, tf.Tensor]]:
+        """The examples of data, checked, some at a time: as they came, prepared, and the encoder's features for them.
+
+        Raises:
+            ValueError: where there are none.
+        """
+        empty = True
+        for examples in feed.batches(data, self.vae.likelihood, self.vae.condition_shape):
+            batch, empty = self.vae.prepared(examples), False
+            yield examples, batch, self.features(batch)
+        if empty:
+            raise ValueError("The data are empty.")
 
     def features(self, batch: Batch) -> tf.Tensor:
         """The encoder's features, `[B, F]`."""
