@@ -33,8 +33,8 @@ def rate(vae, data, samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
         raise ValueError(f"rate needs one prior p(z) for all examples; {type(vae.prior).__name__} has one for each.")
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}.")
-    features = [features for _, _, features in Draws.of(vae).encoded(data)]
-    q = vae.posterior.distribution(tf.concat(features, axis=0))
+    parameters = [parameters for _, parameters in Draws.of(vae).encoded(data)]
+    q = vae.posterior.of(tf.concat(parameters, axis=0))
     n = int(q.batch_shape[0])
     dtype = vae.posterior.compute_dtype
     eps = noise.normal(seed, noise.DRAWS, 0, n, samples * vae.latent_dim, dtype)

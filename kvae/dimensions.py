@@ -14,7 +14,7 @@ def kl_per_dimension(vae, data) -> list[Estimate]:
         vae: a `kvae.VAE` whose posterior and prior factorise as normals; others raise a ValueError.
         data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
     """
-    return [mean_of(column, np.zeros_like(column), 1) for column in _table(vae, data).T]
+    return [mean_of(column) for column in _table(vae, data).T]
 
 
 def collapsed(vae, data, epsilon: float = 0.01, delta: float = 0.01) -> np.ndarray:
@@ -35,8 +35,8 @@ def _table(vae, data) -> np.ndarray:
     """KL_j for each example, float64 `[N, latent_dim]`."""
     resolve.check_density(vae.posterior, "the KL divergence of a dimension")
     rows = []
-    for _, batch, features in Draws.of(vae).encoded(data):
-        q = vae.posterior.distribution(features)
+    for batch, parameters in Draws.of(vae).encoded(data):
+        q = vae.posterior.of(parameters)
         terms = families.kl_per_dim(q, vae.prior.distribution(vae.encode, batch.condition))
         if terms is None:
             raise ValueError(

@@ -9,6 +9,10 @@ import numpy as np
 class Estimate(NamedTuple):
     """A number with its errors.
 
+    Estimates compare by their means (`a < b`) and subtract (`a - b`, with the errors of independent estimates; for two
+    models on the same data `kvae.evaluate.compare` is sharper). A mass beside a density, or other units, raise a
+    ValueError.
+
     Attributes:
         mean: over the examples.
         standard_error: of the mean, from its spread over examples: how far another data set of this size would
@@ -16,7 +20,7 @@ class Estimate(NamedTuple):
         monte_carlo_error: of the mean, from the draws of z: how far another seed would.
         effective_sample_size: of the draws, the mean over examples of (sum w)^2 / sum w^2; the number of draws
             where they are not weighted.
-        unit: "nats", "bits/dim" or "units".
+        unit: "nats", "bits/dim", "units", or "" for a plain number.
         measure: "mass" or "density" for log-probabilities of x, else "".
         samples: draws of z for each example.
         examples: how many.
@@ -32,12 +36,57 @@ class Estimate(NamedTuple):
     examples: int = 1
 
     def __str__(self):
-        return f"{self.mean:.4f} ± {self.standard_error:.4f} {self.unit} (draws ± {self.monte_carlo_error:.4f})"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.mean:.4f} ± {self.standard_error:.4f}{unit} (draws ± {self.monte_carlo_error:.4f})"
+
+    def __lt__(self, other):
+        return self.mean < _comparable(self, other)
+
+    def __le__(self, other):
+        return self.mean <= _comparable(self, other)
+
+    def __gt__(self, other):
+        return self.mean > _comparable(self, other)
+
+    def __ge__(self, other):
+        return self.mean >= _comparable(self, other)
+
+    def __sub__(self, other):
+        mean = self.mean - _comparable(self, other)
+        if not isinstance(other, Estimate):
+            return self._replace(mean=mean)
+        return self._replace(
+            mean=mean,
+            standard_error=math.hypot(self.standard_error, other.standard_error),
+            monte_carlo_error=math.hypot(self.monte_carlo_error, other.monte_carlo_error),
+            effective_sample_size=min(self.effective_sample_size, other.effective_sample_size),
+            measure="",
+            samples=min(self.samples, other.samples),
+            examples=min(self.examples, other.examples),
+        )
 
 
-def mean_of(values, variances, samples: int, measure: str = "") -> Estimate:
-    """The mean of values `[N]`, nats, each known with a variance `[N]` from its `samples` draws."""
+def check_comparable(unit: str, measure: str, other_unit: str, other_measure: str) -> None:
+    """Raise a ValueError for a mass beside a density, and for other units."""
+    if {measure, other_measure} == {"mass", "density"}:
+        raise ValueError(
+            f"A {measure} cannot be compared with a {other_measure}: the logarithm of a density changes with the "
+            "unit of x (by D ln 256 nats from pixels of 0 to 255 to pixels of 0 to 1), that of a mass does not."
+        )
+    if unit != other_unit:
+        raise ValueError(f"{unit or 'A plain number'} cannot be compared with {other_unit or 'a plain number'}.")
+
+
+def _comparable(estimate, other) -> float:
+    if not isinstance(other, Estimate):
+        return float(other)
+    check_comparable(estimate.unit, estimate.measure, other.unit, other.measure)
+    return other.mean
+
+
+def mean_of(values, variances=None, samples: int = 1, measure: str = "", unit: str = "nats") -> Estimate:
+    """The mean of values `[N]`, each known with a variance `[N]` (None: exactly) from its `samples` draws."""
     n = len(values)
     error = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-    draws = float(np.sqrt(variances.sum()) / n)
-    return Estimate(float(values.mean()), error, draws, float(samples), "nats", measure, samples, n)
+    draws = 0.0 if variances is None else float(np.sqrt(variances.sum()) / n)
+    return Estimate(float(values.mean()), error, draws, float(samples), unit, measure, samples, n)

@@ -86,7 +86,8 @@ class Family(keras.layers.Layer):
                 units, dtype=self.compute_dtype, bias_initializer=init, name="projection"
             )
 
-    def _parameters(self, features):
+    def parameters(self, features):
+        """The parameters of the distribution, in the family's dtype, for a network's features."""
         features = self.projection(features) if self.projection is not None else features
         return tf.cast(features, self.compute_dtype)
 
@@ -133,9 +134,13 @@ class Posterior(Family):
     def _bias(self, latent_dim: int) -> list[float]:
         raise NotImplementedError
 
+    def of(self, parameters) -> tfd.Distribution:
+        """q for parameters `[B, units]`: batch `[B]`, event `[latent_dim]`."""
+        raise NotImplementedError
+
     def distribution(self, features) -> tfd.Distribution:
         """q(z|x) for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
-        raise NotImplementedError
+        return self.of(self.parameters(features))
 
     def draw(self, q, eps):
         """z = g(eps, phi, x) `[S, B, D]` for standard normal noise eps of that shape."""
@@ -187,7 +192,7 @@ class Likelihood(Family):
         """The parameters of p, each `[..., *event_shape]`, for decoder features `[..., *feature_shape]`."""
         feature_shape = self._build_shapes_dict["feature_shape"]
         lead = tf.shape(features)[: len(features.shape) - len(feature_shape)]
-        parameters = self._parameters(tf.reshape(features, [-1, *feature_shape]))  # Dense is faster on one batch axis
+        parameters = self.parameters(tf.reshape(features, [-1, *feature_shape]))  # Dense is faster on one batch axis
         shape = tf.concat([lead, self.event_shape], axis=0)
         return [tf.reshape(one, shape) for one in tf.split(parameters, self.per_element, axis=-1)]
 

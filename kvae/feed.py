@@ -83,6 +83,12 @@ def length(data) -> int:
         return 0
 
 
+def count(data) -> int | None:
+    """How many examples there are, None where a pipeline does not say."""
+    split = split_of(data)
+    return None if split is None else len(split)
+
+
 def divided(split: Split, share: float) -> tuple[Split, Split]:
     """The split without its last `share`, and that share (as Keras' `validation_split` does)."""
     keep = math.floor(len(split) * (1.0 - share))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kvae import families, feed, noise
@@ -12,6 +13,11 @@ from kvae.parts import looped
 
 FLOATS_AT_A_TIME = 16_000_000  # of the decoder's widest layer, in memory
 _FLOATS_IN_CACHE = 1_000_000
+
+
+def evenly(total: int, most: int) -> int:
+    """The size of the parts, at most `most`, when `total` is divided into as few and as even ones as can be."""
+    return math.ceil(total / math.ceil(total / most))
 
 
 class Draws:
@@ -39,8 +45,8 @@ class Draws:
         """The model's own, made once."""
         return vae.methods.get("draws", lambda: cls(vae))
 
-    def encoded(self, data) -> Iterator[tuple[Batch, Batch, tf.Tensor]]:
-        """The examples of data, checked, some at a time: as they came, prepared, and the encoder's features for them.
+    def encoded(self, data) -> Iterator[tuple[Batch, tf.Tensor]]:
+        """The examples of data, checked and prepared, some at a time, with the parameters of q(z|x).
 
         Raises:
             ValueError: where there are none.
@@ -48,20 +54,43 @@ class Draws:
         empty = True
         for examples in feed.batches(data, self.vae.likelihood, self.vae.condition_shape):
             batch, empty = self.vae.prepared(examples), False
-            yield examples, batch, self.features(batch)
+            yield batch, self.parameters(batch)
         if empty:
             raise ValueError("The data are empty.")
 
-    def features(self, batch: Batch) -> tf.Tensor:
-        """The encoder's features, `[B, F]`."""
-        return self._function(self.vae.encode_features)(batch)
+    def parts(self, data, most: int, pad: bool) -> Iterator[tuple[int, int, Batch, tf.Tensor]]:
+        """`encoded`, at most so many examples together: the number of the first, how many, batch and parameters.
 
-    def closed_form_kl(self, q, condition=None) -> tf.Tensor | None:
-        """KL(q || prior) in nats, or None where it has no closed form."""
-        return families.kl(q, self.vae.prior.distribution(self.vae.encode, condition))
+        With `pad` the last ones are repeated until there are as many rows as ever: one shape, one compilation.
+        """
+        together = evenly(min(feed.ROWS, feed.count(data) or feed.ROWS), most)
+        number = 0
+        for batch, parameters in self.encoded(data):
+            size = len(batch.x)
+            for first in range(0, size, together):
+                count = min(together, size - first)
+                rows = np.resize(np.arange(first, first + count), together if pad else count)
+                some = batch.map(lambda tensor, rows=rows: tf.gather(tensor, rows))
+                yield number + first, count, some, tf.gather(parameters, rows)
+            number += size
+
+    def parameters(self, batch: Batch) -> tf.Tensor:
+        """Those of q(z|x), `[B, units]`, see `kvae.families.Posterior.of`."""
+        return self._function(self._parameters)(batch)
+
+    def _parameters(self, batch):
+        return self.vae.posterior.parameters(self.vae.encode_features(batch))
+
+    def code_and_kl(self, batch: Batch, parameters) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The mean of q(z|x) `[B, D]`, and KL(q || prior) `[B]` in nats or None where it has no closed form."""
+        return self._function(self._code_and_kl)(batch, parameters)
+
+    def _code_and_kl(self, batch, parameters):
+        q = self.vae.posterior.of(parameters)
+        return q.mean(), families.kl(q, self.vae.prior.distribution(self.vae.encode, batch.condition))
 
     def terms(
-        self, batch: Batch, features, seed: int, first: int, count: int, jit: bool = False
+        self, batch: Batch, parameters, seed: int, first: int, count: int, jit: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """log p(x|z) and log p(z) - log q(z|x), both `[count, B]`, at draws number `first`, `first + 1`, ...
 
@@ -70,10 +99,10 @@ class Draws:
         """
         rows = len(batch.x)
         if not jit or batch.x.dtype != tf.float32:
-            return self._function(self._terms)(batch, features, self._normals(seed, first, rows, count))
+            return self._function(self._terms)(batch, parameters, self._normals(seed, first, rows, count))
         eps = noise.many_normals(seed, noise.IMPORTANCE, first, rows * count, self.vae.latent_dim)
         eps = tf.reshape(eps, [rows, count, self.vae.latent_dim])
-        return self._function(self._terms_in_cache, jit_compile=True)(batch, features, eps)
+        return self._function(self._terms_in_cache, jit_compile=True)(batch, parameters, eps)
 
     def imputed(self, batch: Batch, samples: int, seed: int, output: str) -> tf.Tensor:
         """x with its missing values filled in, see `kvae.VAE.impute`; the batch need not be prepared."""
@@ -85,12 +114,12 @@ class Draws:
             uniform = None
             if output == "sample":
                 uniform = noise.uniform(seed, noise.PIXELS, first, rows, 1 + size, part.x.dtype)
-            parts.append(self._function(self._imputed)(part, self.features(part), eps, uniform))
+            parts.append(self._function(self._imputed)(part, self.parameters(part), eps, uniform))
         return tf.concat(parts, axis=0)
 
-    def _imputed(self, batch, features, eps, uniform):
+    def _imputed(self, batch, parameters, eps, uniform):
         likelihood = self.vae.likelihood
-        z, log_ratio = self._drawn(batch, features, eps)
+        z, log_ratio = self._drawn(batch, parameters, eps)
         p = likelihood.distribution(self.vae.decode_features(z, batch.condition))
         weight = tf.nn.softmax(likelihood.log_prob(p, batch.x, batch.mask) + log_ratio, axis=0)  # [S, B]
         if uniform is None:
@@ -111,15 +140,15 @@ class Draws:
         eps = noise.normal(seed, noise.IMPORTANCE, first, examples * count, size, dtype)
         return tf.reshape(eps, [examples, count, size])
 
-    def _drawn(self, batch, features, eps):
+    def _drawn(self, batch, parameters, eps):
         """z `[S, B, D]` and log p(z) - log q(z|x) there, `[S, B]`."""
         vae = self.vae
-        q, prior = vae.posterior.distribution(features), vae.prior.distribution(vae.encode, batch.condition)
+        q, prior = vae.posterior.of(parameters), vae.prior.distribution(vae.encode, batch.condition)
         z = vae.posterior.draw(q, tf.transpose(eps, [1, 0, 2]))
         return z, prior.log_prob(z) - q.log_prob(z)
 
-    def _terms(self, batch, features, eps, at_a_time=None):
-        vae, (z, log_ratio) = self.vae, self._drawn(batch, features, eps)
+    def _terms(self, batch, parameters, eps, at_a_time=None):
+        vae, (z, log_ratio) = self.vae, self._drawn(batch, parameters, eps)
 
         def log_px_z(z):
             p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
@@ -127,6 +156,6 @@ class Draws:
 
         return log_px_z(z) if at_a_time is None else looped(log_px_z, z, at_a_time), log_ratio
 
-    def _terms_in_cache(self, batch, features, eps):
+    def _terms_in_cache(self, batch, parameters, eps):
         at_a_time = max(1, _FLOATS_IN_CACHE // (self.widest * batch.x.shape[0]))
-        return self._terms(batch, features, eps, at_a_time)
+        return self._terms(batch, parameters, eps, at_a_time)

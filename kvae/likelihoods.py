@@ -183,8 +183,9 @@ class Normal(Likelihood):
                 name="updates", shape=(), initializer="zeros", trainable=False, dtype="int64"
             )
 
-    def _parameters(self, features):
-        means = super()._parameters(features)
+    def parameters(self, features):
+        """The means, and for a local scale the u beside them."""
+        means = super().parameters(features)
         if self.scale_projection is None:
             return means
         return tf.concat([means, tf.cast(self.scale_projection(features), means.dtype)], axis=-1)

@@ -51,9 +51,9 @@ class DiagonalNormal(_Normal):
     def _bias(self, latent_dim):
         return [0.0] * latent_dim + [UNIT_SOFTPLUS] * latent_dim
 
-    def distribution(self, features) -> tfd.MultivariateNormalDiag:
-        """q(z|x) for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
-        loc, raw = tf.split(self._parameters(features), 2, axis=-1)
+    def of(self, parameters) -> tfd.MultivariateNormalDiag:
+        """q for parameters `[B, 2 D]`: batch `[B]`, event `[latent_dim]`."""
+        loc, raw = tf.split(parameters, 2, axis=-1)
         return tfd.MultivariateNormalDiag(loc, positive(raw, self.floor, self.cap))
 
 
@@ -80,10 +80,10 @@ class FullNormal(_Normal):
         start[np.diagonal(_triangle(latent_dim))] = UNIT_SOFTPLUS
         return [0.0] * latent_dim + start.tolist()
 
-    def distribution(self, features) -> tfd.MultivariateNormalTriL:
-        """q(z|x) for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
+    def of(self, parameters) -> tfd.MultivariateNormalTriL:
+        """q for parameters `[B, D + D (D + 1) / 2]`: batch `[B]`, event `[latent_dim]`."""
         units = self._units(self.latent_dim)
-        loc, raw = tf.split(self._parameters(features), [self.latent_dim, units - self.latent_dim], axis=-1)
+        loc, raw = tf.split(parameters, [self.latent_dim, units - self.latent_dim], axis=-1)
         order = _triangle(self.latent_dim)
         is_diagonal = np.isin(np.arange(raw.shape[-1]), np.diagonal(order))
         elements = tf.where(is_diagonal, positive(raw, self.floor, self.cap), raw)
@@ -118,9 +118,9 @@ class Deterministic(Posterior):
     def _bias(self, latent_dim):
         return [0.0] * latent_dim
 
-    def distribution(self, features) -> tfd.VectorDeterministic:
-        """The point mass for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
-        return tfd.VectorDeterministic(self._parameters(features))
+    def of(self, parameters) -> tfd.VectorDeterministic:
+        """The point mass at parameters `[B, D]`: batch `[B]`, event `[latent_dim]`."""
+        return tfd.VectorDeterministic(parameters)
 
     def draw(self, q, eps):
         """m(x) `[S, B, D]`, whatever the noise."""

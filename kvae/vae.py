@@ -114,6 +114,10 @@ class VAE(LatentVariableModel):
     def _decode_mean(self, z, condition):
         return self.likelihood.distribution(self.decode_features(z, condition)).mean()
 
+    def prior_draws(self, n: int, seed: int, condition=None) -> tf.Tensor:
+        """The z that `sample(n, seed, condition=condition)` decodes, `[n, latent_dim]`; conditions are `prepared`."""
+        return self.methods.function(self._prior_draws)(condition, *_int64(seed), tf.constant(n))
+
     def _prior_draws(self, condition, seed, n):
         eps = noise.normal(seed, noise.DRAWS, 0, n, self.latent_dim, self.prior.compute_dtype)
         return self.prior.distribution(self.encode, condition).bijector.forward(eps)
@@ -175,7 +179,7 @@ class VAE(LatentVariableModel):
         if n < 1:
             raise ValueError(f"sample needs n >= 1, got {n}.")
         condition = self._conditions(np.full(n, condition) if isinstance(condition, numbers.Integral) else condition, n)
-        z = self.methods.function(self._prior_draws)(condition, *_int64(seed), tf.constant(n))
+        z = self.prior_draws(n, seed, condition)
         if output == "mean":
             return in_parts(self.methods.function(self._decode_mean), z, condition)
         p = self.decode(z, condition)

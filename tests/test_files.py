@@ -257,8 +257,8 @@ class ArchitectureTest(tf.test.TestCase):
         "splits", "posteriors", "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "sources",
         "data", "feed", "trackers", "watch", "loop", "trainer", "model", "resolve", "importance",
         "endpoints", "warmup", "export", "vae",
-        "saving", "callbacks", "disentanglement", "estimates", "aggregate", "dimensions",
-        "evaluate", "__init__",
+        "saving", "callbacks", "disentanglement", "estimates", "progress", "aggregate", "dimensions", "scan",
+        "annealing", "bounds", "evaluate", "__init__",
     )  # fmt: skip
     LEAVES = {"networks": {"__init__"}, "plots": {"callbacks"}}
 

@@ -10,6 +10,7 @@ from absl.testing import parameterized
 from scipy import stats
 
 import kvae
+from kvae.scan import scan
 from kvae.splits import Split
 from tests.conformance import LIKELIHOODS, examples, make_vae
 
@@ -299,8 +300,8 @@ class EstimatesTest(tf.test.TestCase):
         nats = table["log_likelihood"].mean * 40
         self.assertAllClose(table["bits_per_dim"].mean, -nats / seen.sum() / math.log(2.0), rtol=1e-6)
         # The error against the jackknife of the ratio.
-        scan = kvae.evaluate._scan(vae, {"x": x, "mask": mask}, 50, 0, None)
-        left_out = (nats - scan.log_likelihood) / (seen.sum() - seen) / math.log(2.0)
+        found = scan(vae, {"x": x, "mask": mask}, 50, 0)
+        left_out = (nats - found.log_likelihood) / (seen.sum() - seen) / math.log(2.0)
         jackknife = math.sqrt(39 / 40 * np.square(left_out - left_out.mean()).sum())
         self.assertAllClose(table["bits_per_dim"].standard_error, jackknife, rtol=0.05)
 
