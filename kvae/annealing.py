@@ -110,10 +110,15 @@ class Annealing:
 
     def _program(self, kind: str, betas, at=()):
         """The compiled chains, made once for what a program depends on."""
-        key = (kind, betas.shape[0] if self.jit else None, at)
-        return self._programs.get(
-            key, lambda: tf.function(self._run, jit_compile=self.jit, reduce_retracing=not self.jit, autograph=False)
-        )
+
+        def traced(*arguments, **numbers):
+            with noise.under_xla(self.jit):
+                return self._run(*arguments, **numbers)
+
+        def make():
+            return tf.function(traced, jit_compile=self.jit, reduce_retracing=not self.jit, autograph=False)
+
+        return self._programs.get((kind, betas.shape[0] if self.jit else None, at), make)
 
     def _base(self, batch, parameters):
         prior = self.vae.prior.distribution(self.vae.encode, batch.condition)

@@ -12,6 +12,7 @@ from kvae.bounds import RateDistortion, ais, rate_distortion, sandwich
 from kvae.dimensions import collapsed, kl_per_dimension
 from kvae.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
 from kvae.estimates import Estimate, check_comparable, mean_of
+from kvae.gaps import gaps
 from kvae.scan import Scan, log_likelihood_of, scan
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "compare",
     "dci",
     "factor_vae_score",
+    "gaps",
     "independent_pixels",
     "kl_per_dimension",
     "log_likelihood",

@@ -258,7 +258,7 @@ class ArchitectureTest(tf.test.TestCase):
         "data", "feed", "trackers", "watch", "loop", "trainer", "model", "resolve", "importance",
         "endpoints", "warmup", "export", "vae",
         "saving", "callbacks", "disentanglement", "estimates", "progress", "aggregate", "dimensions", "scan",
-        "annealing", "bounds", "evaluate", "__init__",
+        "annealing", "bounds", "gaps", "evaluate", "__init__",
     )  # fmt: skip
     LEAVES = {"networks": {"__init__"}, "plots": {"callbacks"}}
 

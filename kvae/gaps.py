@@ -1,0 +1,113 @@
+"""Where the ELBO loses: to the posterior family, or to the encoder that has to serve all examples at once."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from kvae import families, noise, resolve
+from kvae.estimates import Estimate, mean_of
+from kvae.importance import Draws
+from kvae.loop import prefers_xla
+from kvae.progress import progress
+from kvae.scan import log_likelihood_of, scan
+
+_FLOATS_AT_A_TIME = 4_000_000  # of the decoder's widest layer, for all draws of some examples
+_RATE = 0.03  # of Adam, at first; it ends at zero
+_FIRST, _SECOND, _EPSILON = 0.9, 0.99, 1e-8  # Adam's
+
+
+def gaps(
+    vae, data, samples: int = 5000, steps: int = 1000, draws: int = 16, seed: int = 0, verbose: bool | str = "auto"
+) -> dict[str, Estimate]:
+    """log p(x) less the ELBO, in two parts, in nats.
+
+    log p(x) - ELBO(q) = [log p(x) - ELBO(q*)] + [ELBO(q*) - ELBO(q)]
+
+    q* is the best posterior of q's family for each example by itself, found by gradient steps from the encoder's q. The
+    first part, the approximation gap, is the family's: a full covariance or a flow may narrow it. The second, the
+    amortization gap, is the encoder's: a larger one, or more training, may narrow it. On new data it is larger than on
+    the training data where the encoder has overfitted.
+
+    Args:
+        vae: a `kvae.VAE` whose posterior has a density.
+        data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
+        samples: draws of z for each example, for both ELBOs and for log p(x), which is importance-sampled from q*: a
+            lower bound, and so is the approximation gap.
+        steps: of Adam, with the rate falling to zero on a half cosine.
+        draws: of z for each example and step.
+        seed: of the draws; those of example i are a function of (seed, i).
+        verbose: as for `log_likelihood`.
+
+    Returns:
+        `elbo`, `best_elbo`, `log_likelihood`, `amortization_gap` and `approximation_gap`.
+
+    Reference: Cremer, Li, Duvenaud (2018), Inference suboptimality in variational autoencoders, arXiv 1801.03558.
+    """
+    resolve.check_density(vae.posterior, "the gap of the ELBO")
+    for name, number in (("steps", steps), ("draws", draws)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}.")
+    amortized = scan(vae, data, samples, seed, verbose=verbose)
+    best = scan(vae, data, samples, seed, verbose=verbose, parameters=optimized(vae, data, steps, draws, seed, verbose))
+    measure, both = vae.likelihood.measure, amortized.elbo_variance + best.elbo_variance
+    below = best.log_likelihood_variance(samples) + best.elbo_variance
+    return {
+        "elbo": mean_of(amortized.elbo, amortized.elbo_variance, samples, measure),
+        "best_elbo": mean_of(best.elbo, best.elbo_variance, samples, measure),
+        "log_likelihood": log_likelihood_of(best, samples, measure),
+        "amortization_gap": mean_of(best.elbo - amortized.elbo, both, samples),
+        "approximation_gap": mean_of(best.log_likelihood - best.elbo, below, samples),
+    }
+
+
+def optimized(vae, data, steps: int, draws: int, seed: int, verbose: bool | str = "auto") -> np.ndarray:
+    """The parameters of the best q for each example, `[N, units]`, see `kvae.families.Posterior.of`."""
+    found, jit = [], prefers_xla(vae.decoder) and vae.likelihood.compute_dtype == "float32"
+    together = max(1, _FLOATS_AT_A_TIME // (draws * Draws.of(vae).widest))
+    program = vae.methods.get(("optimize", draws), lambda: _program(vae, draws, jit))
+    with progress(data, verbose) as bar:
+        for number, count, batch, q in Draws.of(vae).parts(data, together, pad=jit):
+            numbers = tf.constant(seed, tf.int64), tf.constant(number, tf.int64)
+            found.append(program(batch, q, *numbers, tf.constant(steps)).numpy()[:count])
+            bar.update(count)
+    return np.concatenate(found)
+
+
+def _program(vae, draws: int, jit: bool):
+    def optimize(batch, start, seed, first, steps):
+        dtype, rows = start.dtype, batch.x.shape[0] or tf.shape(batch.x)[0]
+        prior = vae.prior.distribution(vae.encode, batch.condition)
+
+        def slope(parameters, number):
+            stream = noise.LOCAL - tf.cast(number, tf.int64)
+            eps = noise.normal(seed, stream, first * draws, rows * draws, vae.latent_dim, dtype)
+            eps = tf.transpose(tf.reshape(eps, [rows, draws, vae.latent_dim]), [1, 0, 2])
+            with tf.GradientTape() as tape:
+                tape.watch(parameters)
+                q = vae.posterior.of(parameters)
+                z, kl = vae.posterior.draw(q, eps), families.kl(q, prior)
+                if kl is None:
+                    kl = tf.reduce_mean(q.log_prob(z) - prior.log_prob(z), axis=0)
+                p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
+                loss = tf.reduce_sum(kl - tf.reduce_mean(vae.likelihood.log_prob(p, batch.x, batch.mask), axis=0))
+            return tape.gradient(loss, parameters)
+
+        def body(number, parameters, mean, square):
+            gradient, done = slope(parameters, number), tf.cast(number + 1, dtype)
+            mean = _FIRST * mean + (1.0 - _FIRST) * gradient
+            square = _SECOND * square + (1.0 - _SECOND) * tf.square(gradient)
+            rate = 0.5 * _RATE * (1.0 + tf.cos(math.pi * (done - 1.0) / tf.cast(steps, dtype)))
+            root = tf.sqrt(square / (1.0 - tf.pow(tf.constant(_SECOND, dtype), done)))
+            step = mean / (1.0 - tf.pow(tf.constant(_FIRST, dtype), done)) / (root + _EPSILON)
+            return number + 1, parameters - rate * step, mean, square
+
+        zeros = tf.zeros_like(start)
+        state = tf.while_loop(lambda n, *_: n < steps, body, [0, start, zeros, zeros], parallel_iterations=1)
+        return state[1]
+
+    def traced(*arguments):
+        with noise.under_xla(jit):
+            return optimize(*arguments)
+
+    return tf.function(traced, jit_compile=jit, reduce_retracing=not jit, autograph=False)
