@@ -3,11 +3,14 @@
 import math
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+from kvae.diagnosis import Diagnosis, diagnose
 from kvae.saving import read_note, save_model
 
 _RISING = ("elbo", "reconstruction")  # the logs that are better when higher
@@ -106,6 +109,81 @@ class BestCheckpoint(keras.callbacks.Callback):
             note = {"monitor": self.monitor, "value": value, "epoch": epoch}
             save_model(self.model, self.filepath, note)
             self.best = value
+
+
+class Diagnose(keras.callbacks.Callback):
+    """Speaks up during training where something is wrong, by `kvae.evaluate.diagnose`, and sums up at the end.
+
+    A fault is named when two checks in a row have found it, once. Under-training is looked for at the end alone.
+
+    Args:
+        data: new examples, such as the validation part; a few hundred are enough.
+        train: the training data, to tell overfitting.
+        every: epochs between two checks.
+        say: what is done with a text.
+
+    Attributes:
+        found: the last `kvae.evaluate.Diagnosis`.
+    """
+
+    def __init__(self, data, train=None, every: int = 5, say: Callable[[str], Any] = print):
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"Diagnose needs every >= 1, got {every}.")
+        self.data, self.train, self.every, self.say = data, train, int(every), say
+        self.found: Diagnosis | None = None
+        self._said: set[str] = set()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Check, every so many epochs."""
+        if (epoch + 1) % self.every:
+            return
+        before = self.found.faults if self.found is not None else ()
+        self.found = diagnose(self.model, self.data, self.train, probe_steps=0)
+        again = set(self.found.faults) & set(before) - {"under-trained"}
+        if again - self._said:
+            self._said |= again
+            self.say(f"Epoch {epoch + 1}: {self.found}")
+
+    def on_train_end(self, logs=None):
+        """Say how the model is."""
+        self.found = diagnose(self.model, self.data, self.train)
+        self.say(str(self.found))
+
+
+class Frames(keras.callbacks.Callback):
+    """Keeps what the model generates from the same z after every epoch, for `kvae.plots.animation`.
+
+    Args:
+        z: `[N, latent_dim]`; by default 25 draws from N(0, I).
+        condition: of a conditional model: N labels or vectors.
+        every: epochs between two frames.
+
+    Attributes:
+        frames: means of p(x|z), `[N, *event_shape]` each, the first from before the training.
+    """
+
+    def __init__(self, z=None, condition=None, every: int = 1):
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"Frames needs every >= 1, got {every}.")
+        self.z, self.condition, self.every = z, condition, int(every)
+        self.frames: list[np.ndarray] = []
+
+    def on_train_begin(self, logs=None):
+        """Keep the model as it is before the first epoch."""
+        if self.z is None:
+            self.z = np.random.default_rng(0).normal(size=(25, self.model.latent_dim))
+        if not self.frames:
+            self._keep()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Keep a frame, every so many epochs."""
+        if (epoch + 1) % self.every == 0:
+            self._keep()
+
+    def _keep(self):
+        self.frames.append(self.model.decode(self.z, self.condition).mean().numpy())
 
 
 def _keras_path(filepath) -> Path:

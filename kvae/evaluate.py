@@ -4,30 +4,36 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from kvae import feed
 from kvae.aggregate import rate
+from kvae.baseline import independent_pixels
 from kvae.bounds import RateDistortion, ais, rate_distortion, sandwich
+from kvae.codes import knn_accuracy
+from kvae.diagnosis import Diagnosis, diagnose
 from kvae.dimensions import collapsed, kl_per_dimension
 from kvae.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
 from kvae.estimates import Estimate, check_comparable, mean_of
 from kvae.gaps import gaps
+from kvae.residuals import calibration
 from kvae.scan import Scan, log_likelihood_of, scan
 
 __all__ = [
     "DCI",
     "Comparison",
+    "Diagnosis",
     "Estimate",
     "RateDistortion",
     "ais",
+    "calibration",
     "collapsed",
     "compare",
     "dci",
+    "diagnose",
     "factor_vae_score",
     "gaps",
     "independent_pixels",
     "kl_per_dimension",
+    "knn_accuracy",
     "log_likelihood",
     "mutual_information_gap",
     "rate",
@@ -114,33 +120,6 @@ def compare(models: dict, data, samples: int = 5000, seed: int = 0, verbose: boo
             for term, (values, variances) in columns.items()
         }
     return Comparison({name: _table(scans[name], samples, seed, measures[name]) for name in models}, differences)
-
-
-def independent_pixels(vae, train, test) -> Estimate:
-    """The log-likelihood on `test` of the model without latents, in nats: every element by itself.
-
-    Each element gets the model's likelihood with the parameter that matches its mean over `train` (the maximum
-    likelihood; binary means are (n_1 + 1/2) / (N + 1)), and a normal the root-mean-square residual for its
-    scale. A VAE that does not beat this has learned nothing.
-
-    Args:
-        vae: for its likelihood.
-        train, test: arrays, splits or datasets.
-    """
-    likelihood = vae.likelihood
-    mean, count = feed.mean(train, likelihood)
-    if likelihood.support.integer:
-        mean = (mean * count + 0.5) / (count + 1.0)
-    config = likelihood.get_config() | {"project": False, "name": None}
-    if "scale" in config:
-        config["scale"] = max(feed.root_mean_square(train, likelihood, mean), 1e-3)
-    model = type(likelihood)(**config)
-    model.build(feature_shape=vae.event_shape, event_shape=vae.event_shape)
-    p = model.distribution(tf.constant(likelihood.matching(mean)[None], tf.float32))
-    neutral, dtype = likelihood.support.neutral, likelihood.compute_dtype
-    examples = (batch.filled(neutral, dtype) for batch in feed.batches(test, likelihood))
-    values = np.concatenate([model.log_prob(p, x, mask).numpy() for x, _, mask, _ in examples])
-    return mean_of(values, measure=likelihood.measure)
 
 
 def _columns(found: Scan, samples: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -45,6 +45,10 @@ class Draws:
         """The model's own, made once."""
         return vae.methods.get("draws", lambda: cls(vae))
 
+    def at_a_time(self, samples: int) -> int:
+        """How many examples can be decoded together with so many draws each."""
+        return max(1, FLOATS_AT_A_TIME // (samples * self.widest))
+
     def encoded(self, data) -> Iterator[tuple[Batch, tf.Tensor]]:
         """The examples of data, checked and prepared, some at a time, with the parameters of q(z|x).
 
@@ -99,18 +103,18 @@ class Draws:
         """
         rows = len(batch.x)
         if not jit or batch.x.dtype != tf.float32:
-            return self._function(self._terms)(batch, parameters, self._normals(seed, first, rows, count))
+            return self._function(self._terms)(batch, parameters, self.normals(seed, first, rows, count))
         eps = noise.many_normals(seed, noise.IMPORTANCE, first, rows * count, self.vae.latent_dim)
         eps = tf.reshape(eps, [rows, count, self.vae.latent_dim])
         return self._function(self._terms_in_cache, jit_compile=True)(batch, parameters, eps)
 
     def imputed(self, batch: Batch, samples: int, seed: int, output: str) -> tf.Tensor:
         """x with its missing values filled in, see `kvae.VAE.impute`; the batch need not be prepared."""
-        together, parts = max(1, FLOATS_AT_A_TIME // (samples * self.widest)), []
+        together, parts = self.at_a_time(samples), []
         for first in range(0, len(batch.x), together):
             part = self.vae.prepared(batch.map(lambda array, rows=slice(first, first + together): array[rows]))
             rows, size = len(part.x), math.prod(self.vae.event_shape)
-            eps = self._normals(seed, first * samples, rows, samples)
+            eps = self.normals(seed, first * samples, rows, samples)
             uniform = None
             if output == "sample":
                 uniform = noise.uniform(seed, noise.PIXELS, first, rows, 1 + size, part.x.dtype)
@@ -119,7 +123,7 @@ class Draws:
 
     def _imputed(self, batch, parameters, eps, uniform):
         likelihood = self.vae.likelihood
-        z, log_ratio = self._drawn(batch, parameters, eps)
+        z, log_ratio = self.drawn(batch, parameters, eps)
         p = likelihood.distribution(self.vae.decode_features(z, batch.condition))
         weight = tf.nn.softmax(likelihood.log_prob(p, batch.x, batch.mask) + log_ratio, axis=0)  # [S, B]
         if uniform is None:
@@ -131,7 +135,8 @@ class Draws:
             filling = likelihood.draw(p, tf.reshape(uniform[:, 1:], tf.shape(batch.x)))
         return tf.where(batch.mask, batch.x, filling)
 
-    def _normals(self, seed, first, examples, count):
+    def normals(self, seed: int, first: int, examples: int, count: int) -> tf.Tensor:
+        """Noise for `count` draws for each example, `[examples, count, D]`, from draw number `first` on."""
         numbers = tf.constant(seed, tf.int64), tf.constant(first, tf.int64)
         return self._function(self._noise)(*numbers, tf.constant(examples), tf.constant(count))
 
@@ -140,15 +145,15 @@ class Draws:
         eps = noise.normal(seed, noise.IMPORTANCE, first, examples * count, size, dtype)
         return tf.reshape(eps, [examples, count, size])
 
-    def _drawn(self, batch, parameters, eps):
-        """z `[S, B, D]` and log p(z) - log q(z|x) there, `[S, B]`."""
+    def drawn(self, batch, parameters, eps):
+        """z `[S, B, D]` of noise `[B, S, D]`, and log p(z) - log q(z|x) there, `[S, B]`."""
         vae = self.vae
         q, prior = vae.posterior.of(parameters), vae.prior.distribution(vae.encode, batch.condition)
         z = vae.posterior.draw(q, tf.transpose(eps, [1, 0, 2]))
         return z, prior.log_prob(z) - q.log_prob(z)
 
     def _terms(self, batch, parameters, eps, at_a_time=None):
-        vae, (z, log_ratio) = self.vae, self._drawn(batch, parameters, eps)
+        vae, (z, log_ratio) = self.vae, self.drawn(batch, parameters, eps)
 
         def log_px_z(z):
             p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))

@@ -257,8 +257,8 @@ class ArchitectureTest(tf.test.TestCase):
         "splits", "posteriors", "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "sources",
         "data", "feed", "trackers", "watch", "loop", "trainer", "model", "resolve", "importance",
         "endpoints", "warmup", "export", "vae",
-        "saving", "callbacks", "disentanglement", "estimates", "progress", "aggregate", "dimensions", "scan",
-        "annealing", "bounds", "gaps", "evaluate", "__init__",
+        "saving", "disentanglement", "estimates", "baseline", "residuals", "codes", "progress", "aggregate",
+        "dimensions", "scan", "annealing", "bounds", "gaps", "diagnosis", "evaluate", "callbacks", "__init__",
     )  # fmt: skip
     LEAVES = {"networks": {"__init__"}, "plots": {"callbacks"}}
 

@@ -1,0 +1,34 @@
+"""The model without latents, which a VAE has to beat."""
+
+import numpy as np
+import tensorflow as tf
+
+from kvae import feed
+from kvae.estimates import Estimate, mean_of
+
+
+def independent_pixels(vae, train, test) -> Estimate:
+    """The log-likelihood on `test` of the model without latents, in nats: every element by itself.
+
+    Each element gets the model's likelihood with the parameter that matches its mean over `train` (the maximum
+    likelihood; binary means are (n_1 + 1/2) / (N + 1)), and a normal the root-mean-square residual for its
+    scale. A VAE that does not beat this has learned nothing.
+
+    Args:
+        vae: for its likelihood.
+        train, test: arrays, splits or datasets.
+    """
+    likelihood = vae.likelihood
+    mean, count = feed.mean(train, likelihood)
+    if likelihood.support.integer:
+        mean = (mean * count + 0.5) / (count + 1.0)
+    config = likelihood.get_config() | {"project": False, "name": None}
+    if "scale" in config:
+        config["scale"] = max(feed.root_mean_square(train, likelihood, mean), 1e-3)
+    model = type(likelihood)(**config)
+    model.build(feature_shape=vae.event_shape, event_shape=vae.event_shape)
+    p = model.distribution(tf.constant(likelihood.matching(mean)[None], tf.float32))
+    neutral, dtype = likelihood.support.neutral, likelihood.compute_dtype
+    examples = (batch.filled(neutral, dtype) for batch in feed.batches(test, likelihood))
+    values = np.concatenate([model.log_prob(p, x, mask).numpy() for x, _, mask, _ in examples])
+    return mean_of(values, measure=likelihood.measure)

@@ -1,0 +1,195 @@
+"""What is wrong with a model, in plain words."""
+
+import math
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from kvae import feed
+from kvae.baseline import independent_pixels
+from kvae.dimensions import collapsed
+from kvae.estimates import Estimate, mean_of
+from kvae.likelihoods import Normal
+from kvae.residuals import calibration
+from kvae.scan import Scan, scan
+
+_NO_KL = 0.1  # nats; a code that carries less carries nothing
+_SCALE = (0.5, 2.0)  # mean squares of the errors in units of the scale, between which the scale is called right
+_GAIN = 0.05  # of what the ELBO has gained on independent pixels, by a little more training: under-trained
+_LOSS = 0.5  # of what it has gained on the training data, lost on new data: overfitting
+_SIGMAS = 4.0  # what counts as a difference
+_BATCH, _PASSES = 64, 5
+
+
+class Diagnosis(NamedTuple):
+    """What `diagnose` found.
+
+    Attributes:
+        faults: those found, the cause first: "under-trained", "scale too large", "scale too small", "collapsed",
+            "overfitting". Empty where the model is healthy.
+        text: a sentence or two on each, with figures and what to try.
+        figures: the `Estimate`s behind it.
+        unused: the latent dimensions that carry nothing (Lucas et al. 2019); empty where it cannot be said.
+    """
+
+    faults: tuple[str, ...]
+    text: str
+    figures: dict[str, Estimate]
+    unused: tuple[int, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is no fault."""
+        return not self.faults
+
+    def __str__(self):
+        return self.text
+
+
+def diagnose(vae, data, train=None, samples: int = 10, seed: int = 0, probe_steps: int = 200) -> Diagnosis:
+    """Say in a sentence or two whether a model is healthy, and if not, what is wrong and what to try.
+
+    - Under-trained: a copy, trained for `probe_steps` more steps of Adam, gains more than 5 % of what the ELBO has
+      gained on independent pixels; or the ELBO is not clearly above independent pixels.
+    - Scale too large or too small, of a normal likelihood: `calibration` is below 0.5 or above 2.
+    - Collapsed: the KL term is below 0.1 nats, or every latent dimension is `collapsed`.
+    - Overfitting: of what the ELBO has gained on independent pixels over the training data, new data lose half.
+
+    Args:
+        vae: a `kvae.VAE` whose posterior has a density. It is not changed.
+        data: new examples, such as the validation part: an array, a split, or a finite `tf.data.Dataset` of batches.
+        train: the training data, to tell overfitting. Without them the copy is trained on one half of `data`, where
+            these are arrays, and judged on the other.
+        samples: draws of z for each example.
+        seed: of the draws.
+        probe_steps: 0 leaves the copy out.
+    """
+    found = scan(vae, data, samples, seed)
+    figures = {
+        "elbo": _elbo(vae, found, samples),
+        "kl": mean_of(found.kl, found.kl_variance, samples),
+        "independent_pixels": independent_pixels(vae, data if train is None else train, data),
+    }
+    if probe_steps:
+        figures |= _probe(vae, data, train, found, samples, seed, probe_steps)
+    if isinstance(vae.likelihood, Normal):
+        figures["calibration"] = calibration(vae, data, samples, seed)["mean_square"]
+    if train is not None:
+        figures["train_elbo"] = _elbo(vae, scan(vae, train, samples, seed), samples)
+    unused = _unused(vae, data)
+    said = _under_trained(figures)
+    said = said or _scale(vae, figures) | _collapsed(vae, figures, unused)
+    said = said or _no_better_than_pixels(figures) or _overfitting(figures)
+    return Diagnosis(tuple(said), " ".join(said.values()) or _healthy(vae, figures, unused), figures, unused)
+
+
+def _elbo(vae, found: Scan, samples: int) -> Estimate:
+    return mean_of(found.elbo, found.elbo_variance, samples, vae.likelihood.measure)
+
+
+def _learnt(figures, of: str = "elbo") -> float:
+    return figures[of].mean - figures["independent_pixels"].mean
+
+
+def _unused(vae, data) -> tuple[int, ...]:
+    try:
+        return tuple(np.flatnonzero(collapsed(vae, data)).tolist())
+    except ValueError:  # the KL divergence does not split into dimensions
+        return ()
+
+
+def _under_trained(figures) -> dict[str, str]:
+    gain = figures.get("gain_by_training")
+    if gain is None or gain.mean < max(_GAIN * abs(_learnt(figures)), _SIGMAS * gain.standard_error):
+        return {}
+    text = f"Under-trained: a little more training of a copy adds {gain.mean:.2f} nats to the ELBO of new data. "
+    return {"under-trained": text + "Train for longer."}
+
+
+def _no_better_than_pixels(figures) -> dict[str, str]:
+    if _learnt(figures) > _SIGMAS * figures["elbo"].standard_error:
+        return {}
+    text = f"Under-trained: the ELBO, {figures['elbo'].mean:.2f} nats, is not clearly above the log-likelihood of "
+    text += f"independent pixels, {figures['independent_pixels'].mean:.2f}. "
+    return {"under-trained": text + "Train for longer, or with another learning rate."}
+
+
+def _scale(vae, figures) -> dict[str, str]:
+    ratio = figures["calibration"].mean if "calibration" in figures else 1.0
+    if _SCALE[0] <= ratio <= _SCALE[1]:
+        return {}
+    fault, effect = "scale too large", "the KL term outweighs the reconstruction, and images blur"
+    if ratio > 1.0:
+        fault, effect = "scale too small", "reconstruction outweighs the KL term, and samples suffer"
+    text = f"{fault.capitalize()}: squared errors are {ratio:.3g} of the squared scale, where 1 is right; {effect}. "
+    scale = vae.likelihood.scale
+    if isinstance(scale, str):
+        return {fault: text + f"It is {scale!r} and has not settled (train for longer), or these data are others."}
+    errors = scale * math.sqrt(ratio)
+    text += f"Use Normal('optimal') or Normal('learned'), or begin with {errors:.3g}, the size of the errors, "
+    return {fault: text + f"instead of {scale:.3g}."}
+
+
+def _collapsed(vae, figures, unused) -> dict[str, str]:
+    kl, all_unused = figures["kl"].mean, len(unused) == vae.latent_dim
+    if kl >= _NO_KL and not all_unused:
+        return {}
+    which = "all" if all_unused else "together, the"
+    text = f"Collapsed: {which} {vae.latent_dim} latent dimensions carry {kl:.3f} nats, so that what is decoded hardly "
+    text += "depends on x. "
+    beta = getattr(vae.objective, "weight", 1.0)
+    heavy = isinstance(beta, float) and beta > 1.0
+    text += f"Lower beta, which is {beta:g}" if heavy else "Check the scale of the likelihood"
+    return {"collapsed": text + ", let beta rise from 0 (kvae.schedules.Linear), or use ELBO(free_bits=...)."}
+
+
+def _overfitting(figures) -> dict[str, str]:
+    if "train_elbo" not in figures:
+        return {}
+    train, new, learnt = figures["train_elbo"], figures["elbo"], _learnt(figures, "train_elbo")
+    lost = train.mean - new.mean
+    if lost < max(_LOSS * learnt, _SIGMAS * math.hypot(train.standard_error, new.standard_error)):
+        return {}
+    text = f"Overfitting: the ELBO is {train.mean:.2f} nats on the training data and {new.mean:.2f} on new data; "
+    text += f"{lost / learnt:.0%} of what was learnt does not carry over. "
+    return {"overfitting": text + "Stop earlier (BestCheckpoint), take smaller networks or dropout, or more data."}
+
+
+def _healthy(vae, figures, unused) -> str:
+    text = f"Healthy: the ELBO, {figures['elbo'].mean:.2f} nats, is {_learnt(figures):.2f} above independent pixels, "
+    text += f"and the codes carry {figures['kl'].mean:.2f} nats."
+    if unused:
+        numbers = ", ".join(map(str, unused))
+        text += f" {len(unused)} of {vae.latent_dim} latent dimensions carry nothing ({numbers}); fewer would do."
+    return text
+
+
+def _probe(vae, data, train, found: Scan, samples: int, seed: int, steps: int) -> dict[str, Estimate]:
+    """What more training on `train`, or half of data, adds to the ELBO of data, or of their other half."""
+    before, variance = found.elbo, found.elbo_variance
+    if train is None:
+        split = feed.split_of(data)
+        if split is None or len(split) < 4:
+            return {}
+        train, data = feed.divided(split, 0.5)
+        before, variance = before[len(train) :], variance[len(train) :]
+    examples = feed.count(train)
+    if examples is not None:
+        steps = min(steps, _PASSES * math.ceil(examples / _BATCH))
+    copy = _copy(vae)
+    copy.fit(train, batch_size=_BATCH if examples else None, steps_per_epoch=steps, epochs=1, verbose=0)
+    after = scan(copy, data, samples, seed)
+    return {"gain_by_training": mean_of(after.elbo - before, after.elbo_variance + variance, samples)}
+
+
+def _copy(vae):
+    """A model of the same weights, compiled with Adam."""
+    parts = {name: keras.models.clone_model(getattr(vae, name)) for name in ("encoder", "decoder")}
+    for name in ("posterior", "likelihood", "prior"):
+        family = getattr(vae, name)
+        parts[name] = type(family).from_config(family.get_config())
+    copy = type(vae)(**parts, objective=vae.objective, seed=vae.seed)
+    copy.set_weights(vae.get_weights())
+    copy.compile(optimizer=keras.optimizers.Adam(1e-3))
+    return copy
