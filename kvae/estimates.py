@@ -84,6 +84,35 @@ def _comparable(estimate, other) -> float:
     return other.mean
 
 
+def bits_per_dim(log_likelihood: Estimate, elements: int, levels: int | None = None) -> Estimate:
+    """A log-likelihood in nats as bits for each of the D elements of x: -log p(x) / (D ln 2).
+
+    Of a density of x = (v + u) / L, with v one of L levels and u uniform on [0, 1), it is the bound on the mass of v,
+    log P(v) >= E log p(x) - D ln L (Theis et al. 2016, arXiv 1511.01844): 256 levels make D ln 256 nats.
+
+    Args:
+        log_likelihood: an `Estimate` in nats, of a mass or of a density.
+        elements: D.
+        levels: L, for a density; None for a mass.
+    """
+    if log_likelihood.unit != "nats" or log_likelihood.measure not in ("mass", "density"):
+        raise ValueError(f"bits_per_dim takes a log-likelihood in nats, got {log_likelihood!r}.")
+    if (levels is None) != (log_likelihood.measure == "mass"):
+        raise ValueError(
+            "A density has no bits/dim until it is said how many levels x had before it was dequantised, a mass needs "
+            f"no levels: got a {log_likelihood.measure} and levels={levels}."
+        )
+    nats = log_likelihood.mean - (elements * math.log(levels) if levels else 0.0)
+    per = elements * math.log(2.0)
+    return log_likelihood._replace(
+        mean=-nats / per,
+        standard_error=log_likelihood.standard_error / per,
+        monte_carlo_error=log_likelihood.monte_carlo_error / per,
+        unit="bits/dim",
+        measure="mass",
+    )
+
+
 def mean_of(values, variances=None, samples: int = 1, measure: str = "", unit: str = "nats") -> Estimate:
     """The mean of values `[N]`, each known with a variance `[N]` (None: exactly) from its `samples` draws."""
     n = len(values)

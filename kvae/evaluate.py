@@ -12,7 +12,7 @@ from kvae.codes import knn_accuracy
 from kvae.diagnosis import Diagnosis, diagnose
 from kvae.dimensions import collapsed, kl_per_dimension
 from kvae.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
-from kvae.estimates import Estimate, check_comparable, mean_of
+from kvae.estimates import Estimate, bits_per_dim, check_comparable, mean_of
 from kvae.gaps import gaps
 from kvae.residuals import calibration
 from kvae.scan import Scan, log_likelihood_of, scan
@@ -24,6 +24,7 @@ __all__ = [
     "Estimate",
     "RateDistortion",
     "ais",
+    "bits_per_dim",
     "calibration",
     "collapsed",
     "compare",
