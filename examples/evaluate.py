@@ -21,8 +21,8 @@ FLAGS = flags.FLAGS
 
 
 def run(
-    run=None, model=None, dataset=None, data_dir=None, binarize=None, part="test", importance_samples=5000, seed=0,
-    output=None,
+    run=None, model=None, dataset=None, data_dir=None, binarize=None, part="test", examples=None,
+    importance_samples=5000, seed=0, output=None,
 ) -> dict:  # fmt: skip
     """Evaluate and return names to `kvae.evaluate.Estimate`; the arguments are the flags."""
     import kvae
@@ -43,6 +43,7 @@ def run(
     split = getattr(data, part)
     if split is None:
         raise ValueError(f"{data.name} has no {part} part.")
+    split = split.first(examples) if examples else split
     results = kvae.evaluate.summary(vae, split, samples=importance_samples, seed=seed)
     results["independent_pixels"] = kvae.evaluate.independent_pixels(vae, data.train, split)
     print(f"On the {len(split)} {part} examples of {data.name}:")
@@ -62,6 +63,7 @@ def _define_flags():
     flags.DEFINE_string("data_dir", None, "where tensorflow-datasets finds its files")
     flags.DEFINE_enum("binarize", None, ["dynamic", "static", "none"], "by default as in the run")
     flags.DEFINE_enum("part", "test", ["train", "validation", "test"], "the part of the data")
+    flags.DEFINE_integer("examples", None, "how many of them, from the first on; by default all")
     flags.DEFINE_integer("importance_samples", 5000, "draws of z for each example")
     flags.DEFINE_integer("seed", 0, "of the draws")
     flags.DEFINE_string("output", None, "a JSON file for the results")
@@ -75,7 +77,7 @@ def main(argv):
     if not FLAGS.run and not (FLAGS.model and FLAGS.dataset):
         raise app.UsageError("Give --run, or --model and --dataset.")
     run(**{name: FLAGS[name].value for name in (
-        "run", "model", "dataset", "data_dir", "binarize", "part", "importance_samples", "seed", "output"
+        "run", "model", "dataset", "data_dir", "binarize", "part", "examples", "importance_samples", "seed", "output"
     )})  # fmt: skip
 
 

@@ -121,6 +121,7 @@ def run(config: Config) -> dict:
             history.setdefault(name, []).append(float(value))
         _write_json(history_path, history)
 
+    frames = kvae.callbacks.Frames(every=max(1, config.epochs // 30))
     vae.fit(
         data.train,
         validation_data=data.validation,
@@ -130,6 +131,7 @@ def run(config: Config) -> dict:
         callbacks=[
             keras.callbacks.LambdaCallback(on_epoch_end=keep),
             kvae.callbacks.Checkpoint(model_path, seconds=10.0),
+            frames,
         ],
     )
     results = {}
@@ -143,7 +145,9 @@ def run(config: Config) -> dict:
             print(f"  {name:20s} {estimate}")
         gain = results["log_likelihood"].mean - results["independent_pixels"].mean
         print(f"  The VAE gains {gain:.2f} nats on the model of independent pixels.")
-    _draw(vae, data, history, output, config.seed)
+        diagnosis = kvae.evaluate.diagnose(vae, test.first(1000), data.train.first(5000), probe_steps=100)
+        print(f"\n{diagnosis}")
+    _draw(vae, data, history, frames.frames, output, config.seed)
     version = kvae.export.next_version(Path(config.saved_models) / Path(data.name).stem)
     vae.export(version, results=results, verbose=False)
     _write_json(
@@ -157,6 +161,7 @@ def run(config: Config) -> dict:
             "parameters": vae.count_params(),
             "epochs": int(vae.passes),
             "results": {name: estimate._asdict() for name, estimate in results.items()},
+            "diagnosis": diagnosis.text if results else None,
             "saved_model": str(Path(version).relative_to(config.saved_models)),
             "seconds": round(time.time() - started, 1),
         },
@@ -200,27 +205,32 @@ def _build(config: Config, event_shape):
     return vae
 
 
-def _draw(vae, data, history, output: Path, seed: int) -> None:
-    from kvae import plots
+def _draw(vae, data, history, frames, output: Path, seed: int) -> None:
+    from kvae import evaluate, plots
 
-    some = (data.test or data.validation or data.train).x[:20]
+    split = data.test or data.validation or data.train
     low, high = (0.0, 1.0) if data.support.high == 1.0 else (None, None)
-
-    def decode(z):
-        return vae.decode(z).mean().numpy()
-
-    code = vae.encode(some[:1]).mean()[0].numpy()
-    variance = vae.encode((data.validation or data.train).x[:500]).mean().numpy().var(0)
-    busiest = [int(i) for i in variance.argsort()[::-1][:8]]
+    many = split.first(500)
+    q = vae.encode(many)
+    codes = q.mean().numpy()
+    busiest = [int(i) for i in codes.var(axis=0).argsort()[::-1][:8]]
     figures = {
-        "reconstructions": plots.reconstructions(some, vae.reconstruct(some).numpy()),
+        "reconstructions": plots.reconstructions(many.x[:20], vae),
+        "worst": plots.worst(many.x, vae, vae.elbo(many)),
         "samples": plots.grid(vae.sample(50, seed=seed).numpy(), 10, "means of p(x|z), z from the prior", low, high),
-        "latents": plots.latent_plane(decode) if vae.latent_dim == 2 else plots.traversals(decode, code, busiest),
+        "latents": plots.latent_plane(vae) if vae.latent_dim == 2 else plots.traversals(vae, codes[0], busiest),
+        "interpolations": plots.interpolations(vae, codes[:8], codes[8:16]),
     }
+    if len(busiest) > 1:
+        figures["posteriors"] = plots.posteriors(codes, q.stddev().numpy(), many.y, busiest[:2])
+    if vae.terms(many.x[:1]).kl_per_dim is not None:
+        figures["kl"] = plots.kl_bars(evaluate.kl_per_dimension(vae, many))
     if history:
         figures["curves"] = plots.curves(history)
     for name, figure in figures.items():
         figure.savefig(output / f"{name}.png", dpi=110)
+    if len(frames) > 1:
+        plots.animation(frames).save(output / "training.gif", writer="pillow", dpi=60)
 
 
 def _refuse_other_run(path: Path, wanted: dict) -> None:

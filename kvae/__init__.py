@@ -19,7 +19,7 @@ from kvae.resolve import VERSION as __version__
 from kvae import likelihoods, networks, objectives, posteriors, priors, schedules
 
 # Around it
-from kvae import callbacks, data, evaluate, export
+from kvae import callbacks, data, evaluate, export, plots
 from kvae.saving import load_model
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "load_model",
     "networks",
     "objectives",
+    "plots",
     "posteriors",
     "priors",
     "schedules",

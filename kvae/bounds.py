@@ -33,10 +33,15 @@ def ais(
     References: Neal (2001), Annealed importance sampling. Wu, Burda, Salakhutdinov, Grosse (2017), On the quantitative
     analysis of decoder-based generative models, arXiv 1611.04273.
     """
+    found = annealed(vae, data, steps, chains, seed, start, leapfrog, verbose)
+    return weighted(*found, chains, vae.likelihood.measure)
+
+
+def annealed(vae, data, steps, chains, seed, start, leapfrog, verbose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """log p(x) of each example as `ais` has it, its variance, and the effective sample size, `[N]` each."""
     _check_steps(steps)
     annealing = Annealing.of(vae, start, chains, leapfrog)
-    log_weight = annealing.run(data, sigmoid_schedule(steps), seed, verbose=verbose).log_weight
-    return _weighted(*_log_mean(log_weight), chains, vae.likelihood.measure)
+    return _log_mean(annealing.run(data, sigmoid_schedule(steps), seed, verbose=verbose).log_weight)
 
 
 def sandwich(
@@ -62,16 +67,15 @@ def sandwich(
     Reference: Grosse, Ghahramani, Adams (2015), Sandwiching the marginal likelihood using bidirectional Monte Carlo,
     arXiv 1511.02543.
     """
-    _check_steps(steps)
     x, z = simulated(vae, n, seed, condition) if exact is None else exact
     data = x if vae.condition_shape is None else (x, condition)
     annealing, betas = Annealing.of(vae, start, chains, leapfrog), sigmoid_schedule(steps)
-    below = _log_mean(annealing.run(data, betas, seed, verbose=verbose).log_weight)
+    below = annealed(vae, data, steps, chains, seed, start, leapfrog, verbose)
     above = _log_mean(-annealing.run(data, betas, seed, exact=np.asarray(z), verbose=verbose).log_weight)
     measure = vae.likelihood.measure
     return {
-        "lower": _weighted(*below, chains, measure),
-        "upper": _weighted(-above[0], *above[1:], chains, measure),
+        "lower": weighted(*below, chains, measure),
+        "upper": weighted(-above[0], *above[1:], chains, measure),
         "gap": mean_of(-above[0] - below[0], above[1] + below[1], chains),
     }
 
@@ -135,9 +139,9 @@ def rate_distortion(
         share = w * (log_px_z + distortion)  # how much each chain moves the mean, to first order
         spread = chains / max(chains - 1, 1)
         variance = np.square(share).sum(axis=0) * spread
-        distortions.append(_weighted(distortion, variance, ess, chains, vae.likelihood.measure))
+        distortions.append(weighted(distortion, variance, ess, chains, vae.likelihood.measure))
         variance = np.square(beta * share - (w - 1.0 / chains)).sum(axis=0) * spread
-        rates.append(_weighted(-beta * distortion - log_z, variance, ess, chains))
+        rates.append(weighted(-beta * distortion - log_z, variance, ess, chains))
     return RateDistortion(wanted, rates, distortions)
 
 
@@ -146,7 +150,8 @@ def _check_steps(steps: int) -> None:
         raise ValueError(f"steps must be at least 1, got {steps}.")
 
 
-def _weighted(values, variances, ess, chains: int, measure: str = "") -> Estimate:
+def weighted(values, variances, ess, chains: int, measure: str = "") -> Estimate:
+    """The mean of values `[N]` that come from weighted chains."""
     return mean_of(values, variances, chains, measure)._replace(effective_sample_size=float(ess.mean()))
 
 

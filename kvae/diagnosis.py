@@ -19,7 +19,7 @@ _SCALE = (0.5, 2.0)  # mean squares of the errors in units of the scale, between
 _GAIN = 0.05  # of what the ELBO has gained on independent pixels, by a little more training: under-trained
 _LOSS = 0.5  # of what it has gained on the training data, lost on new data: overfitting
 _SIGMAS = 4.0  # what counts as a difference
-_BATCH, _PASSES = 64, 5
+_BATCH, _PASSES = 64, 20
 
 
 class Diagnosis(NamedTuple):
@@ -80,7 +80,7 @@ def diagnose(vae, data, train=None, samples: int = 10, seed: int = 0, probe_step
     unused = _unused(vae, data)
     said = _under_trained(figures)
     said = said or _scale(vae, figures) | _collapsed(vae, figures, unused)
-    said = said or _no_better_than_pixels(figures) or _overfitting(figures)
+    said = said or _overfitting(figures) or _no_better_than_pixels(figures)
     return Diagnosis(tuple(said), " ".join(said.values()) or _healthy(vae, figures, unused), figures, unused)
 
 
@@ -140,7 +140,7 @@ def _collapsed(vae, figures, unused) -> dict[str, str]:
     text += "depends on x. "
     beta = getattr(vae.objective, "weight", 1.0)
     heavy = isinstance(beta, float) and beta > 1.0
-    text += f"Lower beta, which is {beta:g}" if heavy else "Check the scale of the likelihood"
+    text += f"Lower beta, which is {beta:g}" if heavy else "Train for longer, check the scale of the likelihood"
     return {"collapsed": text + ", let beta rise from 0 (kvae.schedules.Linear), or use ELBO(free_bits=...)."}
 
 
@@ -172,7 +172,7 @@ def _probe(vae, data, train, found: Scan, samples: int, seed: int, steps: int) -
         split = feed.split_of(data)
         if split is None or len(split) < 4:
             return {}
-        train, data = feed.divided(split, 0.5)
+        train, data = feed.divided(split.replace(array=split.x, scale=1.0, dynamic=False), 0.5)  # x as it was scanned
         before, variance = before[len(train) :], variance[len(train) :]
     examples = feed.count(train)
     if examples is not None:

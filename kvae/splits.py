@@ -78,6 +78,12 @@ class Split:
         names = ("array", "y", "sample_weight", "scale", "dynamic", "batch_size", "seed", "mask")
         return Split(**{name: getattr(self, name) for name in names} | changes)
 
+    def first(self, n: int) -> "Split":
+        """The first n examples, as they are in the whole."""
+        beside = ("y", "sample_weight", "mask")
+        cut = {name: getattr(self, name)[:n] for name in beside if getattr(self, name) is not None}
+        return self.replace(array=self.array[:n], **cut)
+
     def __len__(self):
         return len(self.array)
 

@@ -58,7 +58,7 @@ class GapsTest(tf.test.TestCase, parameterized.TestCase):
         precision = np.eye(2) + np.ones((2, 2)) / s2
         exact = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
         x = np.random.default_rng(0).normal(size=(30, 1)).astype(np.float32) * 1.4
-        found = kvae.evaluate.gaps(vae, x, samples=20_000, draws=64)
+        found = kvae.evaluate.gaps(vae, x, samples=2000, draws=64, chains=16)
         self.assertAllClose(found["approximation_gap"].mean, exact, atol=0.02)
         log_p = -0.5 * (x.astype(np.float64) ** 2 / (2 + s2) + math.log(2 * math.pi * (2 + s2)))
         self.assertAllClose(found["log_likelihood"].mean, log_p.mean(), atol=0.02)
@@ -71,8 +71,8 @@ class GapsTest(tf.test.TestCase, parameterized.TestCase):
         vae.fit(data, epochs=3, verbose=0)
         before = [w.copy() for w in vae.get_weights()]
         found = kvae.evaluate.gaps(vae, data, samples=400, steps=200)
-        self.assertAllClose(found["elbo"], kvae.evaluate.summary(vae, data, samples=400)["elbo"])
-        self.assertGreater(found["amortization_gap"].mean, 0.01)
+        self.assertEqual(found["elbo"], kvae.evaluate.summary(vae, data, samples=400)["elbo"])
+        self.assertGreater(found["amortization_gap"].mean, 0.0)
         self.assertGreater(found["approximation_gap"].mean, -0.05)
         for a, b in zip(before, vae.get_weights(), strict=True):
             self.assertAllEqual(a, b)
