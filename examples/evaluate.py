@@ -27,8 +27,43 @@ def run(
     """Evaluate and return names to `kvae.evaluate.Estimate`; the arguments are the flags."""
     import kvae
 
-    trained = json.loads((Path(run) / "config.json").read_text()) if run else {}
     vae = kvae.load_model(model or Path(run) / "model.keras")
+    data, split = load_part(vae, run, dataset, data_dir, binarize, part, examples)
+    results = kvae.evaluate.summary(vae, split, samples=importance_samples, seed=seed)
+    results["independent_pixels"] = kvae.evaluate.independent_pixels(vae, data.train, split)
+    results |= _more(vae, data, split, seed)
+    print(f"On the {len(split)} {part} examples of {data.name}:")
+    for name, estimate in results.items():
+        print(f"  {name:20s} {estimate}")
+    if vae.posterior.has_density:
+        print(kvae.evaluate.diagnose(vae, split.first(1000), data.train.first(5000)))
+    if output:
+        temporary = Path(f"{output}.{os.getpid()}")
+        temporary.write_text(json.dumps({name: e._asdict() for name, e in results.items()}, indent=1) + "\n")
+        os.replace(temporary, output)
+    return results
+
+
+def _more(vae, data, split, seed: int) -> dict:
+    """What depends on the kind of model and data."""
+    import kvae
+
+    found = {}
+    if not vae.prior.conditional:
+        found |= kvae.evaluate.rate(vae, split, samples=4, seed=seed)
+        found.pop("kl")
+    if isinstance(vae.likelihood, kvae.likelihoods.Normal):
+        found["calibration"] = kvae.evaluate.calibration(vae, split, seed=seed)["mean_square"]
+    if split.y is not None and split.y.ndim == 1:
+        found["15_neighbours"] = kvae.evaluate.knn_accuracy(vae, data.train, split)
+    return found
+
+
+def load_part(vae, run=None, dataset=None, data_dir=None, binarize=None, part="test", examples=None):
+    """The data of a run, or of the flags, and the part of them to evaluate on."""
+    import kvae
+
+    trained = json.loads((Path(run) / "config.json").read_text()) if run else {}
     if binarize is None:
         binarize = trained.get("binarize", "auto")
     if binarize == "auto":
@@ -43,17 +78,7 @@ def run(
     split = getattr(data, part)
     if split is None:
         raise ValueError(f"{data.name} has no {part} part.")
-    split = split.first(examples) if examples else split
-    results = kvae.evaluate.summary(vae, split, samples=importance_samples, seed=seed)
-    results["independent_pixels"] = kvae.evaluate.independent_pixels(vae, data.train, split)
-    print(f"On the {len(split)} {part} examples of {data.name}:")
-    for name, estimate in results.items():
-        print(f"  {name:20s} {estimate}")
-    if output:
-        temporary = Path(f"{output}.{os.getpid()}")
-        temporary.write_text(json.dumps({name: e._asdict() for name, e in results.items()}, indent=1) + "\n")
-        os.replace(temporary, output)
-    return results
+    return data, split.first(examples) if examples else split
 
 
 def _define_flags():

@@ -198,8 +198,10 @@ class ExampleTest(tf.test.TestCase):
         self.assertAllClose(card["results"]["log_likelihood"]["mean"], second["log_likelihood"].mean)
         self.assertLen(card["data"]["sha256"], 64)
         self.assertLess(second["independent_pixels"].mean, -20)
-        for name in ("reconstructions", "samples", "latents", "curves"):
-            self.assertGreater((path / "run" / f"{name}.png").stat().st_size, 3000)
+        figures = "reconstructions", "worst", "samples", "latents", "interpolations", "posteriors", "kl", "curves"
+        for name in (*(f"{figure}.png" for figure in figures), "training.gif"):
+            self.assertGreater((path / "run" / name).stat().st_size, 3000)
+        self.assertStartsWith(card["diagnosis"], "Under-trained")
         served = tf.saved_model.load(str(path / "saved_models" / "digits" / "2"))
         self.assertEqual(served.signatures["sample"](seed=[1, 2])["mean"].shape, [2, 8, 8, 1])
         again = kvae.load_model(path / "run" / "model.keras")
@@ -209,14 +211,29 @@ class ExampleTest(tf.test.TestCase):
         self.other_programs(path, second)
 
     def other_programs(self, path, results):
-        """evaluate.py finds the same numbers, sample.py draws the model's samples, export.py adds a version."""
+        """evaluate.py finds the same numbers, compare.py the differences, sample.py draws, export.py adds a version."""
         model = str(path / "run" / "model.keras")
         table = self.program("evaluate").run(
             run=str(path / "run"), importance_samples=20, output=str(path / "table.json")
         )
-        self.assertEqual(table, results)
+        self.assertEqual({name: table[name] for name in results}, results)
+        self.assertLessEqual(set(results) | {"mutual_information", "marginal_kl", "cap", "15_neighbours"}, set(table))
         written = json.loads((path / "table.json").read_text())
         self.assertEqual(written["log_likelihood"]["mean"], results["log_likelihood"].mean)
+        untrained = kvae.VAE(*kvae.networks.mlp((8, 8, 1), 2), likelihood="bernoulli")
+        untrained.save(path / "untrained.keras")
+        found = self.program("compare").run(
+            [str(path / "run")],
+            [str(path / "untrained.keras")],
+            importance_samples=20,
+            output=str(path / "compared.json"),
+        )
+        self.assertEqual(found.summaries[str(path / "run")]["elbo"], results["elbo"])
+        written = json.loads((path / "compared.json").read_text())
+        difference = written["differences"][str(path / "untrained.keras")]["log_likelihood"]["mean"]
+        values = [table["log_likelihood"].mean for table in found.summaries.values()]
+        self.assertAllClose(difference, values[1] - values[0], atol=1e-9)
+        self.assertLess(difference, 0.0)
         drawn = self.program("sample").run(model, n=3, seed=5, output=str(path / "drawn"))
         self.assertAllEqual(drawn, kvae.load_model(model).sample(3, seed=5))
         self.assertAllEqual(np.load(path / "drawn.npz")["x"], drawn)

@@ -1,0 +1,87 @@
+"""Compare models that `examples/train.py` wrote, or any `.keras` files of kvae, on the same data.
+
+    python examples/compare.py --runs runs/a,runs/b,runs/c              # on the test part of the data of the first run
+    python examples/compare.py --models a.keras,b.keras --dataset digits --binarize dynamic
+
+Prints the table of each, and the differences of all others from the first with the standard errors of the
+differences: on the same examples two models differ by less than the examples do. With --output it writes JSON.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import json
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+FLAGS = flags.FLAGS
+
+
+def run(
+    runs=(), models=(), dataset=None, data_dir=None, binarize=None, part="test", examples=None,
+    importance_samples=5000, seed=0, output=None,
+):  # fmt: skip
+    """Compare and return the `kvae.evaluate.Comparison`; the arguments are the flags."""
+    import kvae
+
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from evaluate import load_part
+
+    paths = {str(run): Path(run) / "model.keras" for run in runs} | {str(path): Path(path) for path in models}
+    if len(paths) < 2:
+        raise ValueError(f"A comparison needs two models or more, got {list(paths)}.")
+    loaded = {name: kvae.load_model(path) for name, path in paths.items()}
+    first = next(iter(loaded.values()))
+    data, split = load_part(first, runs[0] if runs else None, dataset, data_dir, binarize, part, examples)
+    found = kvae.evaluate.compare(loaded, split, samples=importance_samples, seed=seed)
+    print(f"On the {len(split)} {part} examples of {data.name}:")
+    for name, table in found.summaries.items():
+        print(f"{name}")
+        for row, estimate in table.items():
+            print(f"  {row:20s} {estimate}")
+    for name, table in found.differences.items():
+        print(f"{name} less {next(iter(loaded))}")
+        for row, estimate in table.items():
+            print(f"  {row:20s} {estimate}")
+    if output:
+        temporary = Path(f"{output}.{os.getpid()}")
+        content = {
+            kind: {name: {row: e._asdict() for row, e in table.items()} for name, table in tables.items()}
+            for kind, tables in found._asdict().items()
+        }
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        os.replace(temporary, output)
+    return found
+
+
+def _define_flags():
+    flags.DEFINE_list("runs", [], "the --output directories of examples/train.py; the first is what others differ from")
+    flags.DEFINE_list("models", [], ".keras files, after the runs")
+    flags.DEFINE_string("dataset", None, "as for examples/train.py; by default that of the first run")
+    flags.DEFINE_string("data_dir", None, "where tensorflow-datasets finds its files")
+    flags.DEFINE_enum("binarize", None, ["dynamic", "static", "none"], "by default as in the first run")
+    flags.DEFINE_enum("part", "test", ["train", "validation", "test"], "the part of the data")
+    flags.DEFINE_integer("examples", None, "how many of them, from the first on; by default all")
+    flags.DEFINE_integer("importance_samples", 5000, "draws of z for each example")
+    flags.DEFINE_integer("seed", 0, "of the draws")
+    flags.DEFINE_string("output", None, "a JSON file for the results")
+
+
+def main(argv):
+    """Read the flags and run."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Not a flag: {argv[1]}")
+    logging.set_verbosity(logging.WARNING)
+    if not FLAGS.runs and not (FLAGS.models and FLAGS.dataset):
+        raise app.UsageError("Give --runs, or --models and --dataset.")
+    run(**{name: FLAGS[name].value for name in (
+        "runs", "models", "dataset", "data_dir", "binarize", "part", "examples", "importance_samples", "seed", "output"
+    )})  # fmt: skip
+
+
+if __name__ == "__main__":
+    _define_flags()
+    app.run(main)
