@@ -258,6 +258,14 @@ class ReadmeTest(tf.test.TestCase):
                 exec(compile(block.replace("epochs=100", "epochs=2"), "README.md", "exec"), names)
             self.assertTrue(np.isfinite(names["estimate"].mean))
 
+    def test_python_of_the_evaluation_runs(self):
+        (block,) = self.blocks("python", "docs/evaluation.md")
+        names: dict = {}
+        with contextlib.chdir(self.create_tempdir().full_path):
+            exec(compile(re.sub(r"(epochs|steps|every)=\d+", r"\1=1", block), "evaluation.md", "exec"), names)
+            self.assertEqual(sorted(os.listdir()), ["curve.png", "kl.png", "worst.png"])
+        self.assertLess(names["importance"].mean, -27)
+
     def test_python_of_the_recipes_runs(self):
         names: dict = {}
         for block in self.blocks("python", "docs/training.md"):
