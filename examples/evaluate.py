@@ -31,11 +31,13 @@ def run(
     data, split = load_part(vae, run, dataset, data_dir, binarize, part, examples)
     results = kvae.evaluate.summary(vae, split, samples=importance_samples, seed=seed)
     results["independent_pixels"] = kvae.evaluate.independent_pixels(vae, data.train, split)
-    results |= _more(vae, data, split, seed)
     print(f"On the {len(split)} {part} examples of {data.name}:")
     for name, estimate in results.items():
         print(f"  {name:20s} {estimate}")
-    if vae.posterior.has_density:
+    for name, estimate in _more(vae, data, split, seed, new=part != "train").items():
+        results[name] = estimate
+        print(f"  {name:20s} {estimate}")
+    if part != "train":
         print(kvae.evaluate.diagnose(vae, split.first(1000), data.train.first(5000)))
     if output:
         temporary = Path(f"{output}.{os.getpid()}")
@@ -44,8 +46,10 @@ def run(
     return results
 
 
-def _more(vae, data, split, seed: int) -> dict:
+def _more(vae, data, split, seed: int, new: bool) -> dict:
     """What depends on the kind of model and data."""
+    import numpy as np
+
     import kvae
 
     found = {}
@@ -54,7 +58,7 @@ def _more(vae, data, split, seed: int) -> dict:
         found.pop("kl")
     if isinstance(vae.likelihood, kvae.likelihoods.Normal):
         found["calibration"] = kvae.evaluate.calibration(vae, split, seed=seed)["mean_square"]
-    if split.y is not None and split.y.ndim == 1:
+    if new and split.y is not None and np.asarray(split.y).dtype.kind in "biu" and len(data.train) >= 15:
         found["15_neighbours"] = kvae.evaluate.knn_accuracy(vae, data.train, split)
     return found
 

@@ -52,7 +52,8 @@ class Annealing:
 
     A move is Hamiltonian Monte Carlo with `leapfrog` steps. Step sizes, for each example and each beta, come from a
     few chains of their own, so that those of the measured chains do not depend on where these are: their weights are
-    unbiased.
+    unbiased. At each beta they are multiplied by a random number, lest some direction be turned by half a circle
+    every time.
 
     Args:
         vae: a `kvae.VAE`.
@@ -96,9 +97,7 @@ class Annealing:
         betas, found = tf.constant(betas, tf.float32), []
         with progress(data, verbose) as bar:
             for number, count, batch, q in draws.parts(data, together, pad=self.jit):
-                z = None
-                if exact is not None:
-                    z = tf.constant(np.resize(exact[number : number + count], [len(batch.x), self.vae.latent_dim]))
+                z = None if exact is None else tf.constant(exact[number + np.arange(len(batch.x)) % count])
                 numbers = tf.constant(seed, tf.int64), tf.constant(number, tf.int64)
                 pilots, chains = min(_PILOTS, self.chains), self.chains
                 sizes = self._program("pilot", betas)(batch, q, None, None, betas, *numbers, chains=pilots)
@@ -136,6 +135,10 @@ class Annealing:
             eps = noise.normal(seed, here, first * chains, rows * chains, vae.latent_dim, dtype)
             return tf.transpose(tf.reshape(eps, [rows, chains, vae.latent_dim]), [1, 0, 2])
 
+        def jitter(number):
+            here = tf.constant(noise.ANNEALING * 3, tf.int64) - tf.cast(number, tf.int64)
+            return 1.0 - 0.6 * noise.uniform(seed, here, first, rows, 1, dtype)[:, 0]
+
         def log_ratio(eps):
             """log w and its gradient."""
             with tf.GradientTape() as tape:
@@ -172,14 +175,14 @@ class Annealing:
 
         def body(t, eps, value, slope, log_weight, log_size, notes):
             k = last + 1 - t if back else t  # the step between beta_(k-1) and beta_k
-            log_weight += tf.cast((betas[k] - betas[k - 1]) * value, tf.float64)
+            log_weight += tf.cast(betas[k] - betas[k - 1], tf.float64) * tf.cast(value, tf.float64)
             j = k - 1 if back else k
             size = tf.exp(log_size) if pilot else sizes[j]
-            (eps, value, slope), rate = move([eps, value, slope], tf.cast(betas[j], dtype), size, t)
+            (eps, value, slope), rate = move([eps, value, slope], tf.cast(betas[j], dtype), size * jitter(j), t)
             if pilot:
                 notes = (notes[0].write(j, size),)
-            elif at:
-                notes = notes[0].write(j, log_weight), notes[1].write(j, value)
+            elif at:  # what nobody asked for goes where it is overwritten
+                notes = notes[0].write(slots[j], log_weight), notes[1].write(slots[j], value)
             log_size = tf.minimum(log_size + _RATE * (rate - _ACCEPTED), longest)
             return t + 1, eps, value, slope, log_weight, log_size, notes
 
@@ -193,12 +196,14 @@ class Annealing:
         if pilot:
             notes = (tf.TensorArray(dtype, last + 1).write(0, tf.exp(log_size)),)
         elif at:
-            notes = tf.TensorArray(tf.float64, last + 1), tf.TensorArray(dtype, last + 1)
-            notes = notes[0].write(0, log_weight), notes[1].write(0, value)
+            notes = tf.TensorArray(tf.float64, len(at) + 1), tf.TensorArray(dtype, len(at) + 1)
+            slots = tf.tensor_scatter_nd_update(
+                tf.fill([last + 1], len(at)), tf.constant(at)[:, None], tf.range(len(at))
+            )
         state = [1, eps, value, slope, log_weight, log_size, notes]
         state = tf.while_loop(lambda t, *_: t <= last, body, state, parallel_iterations=1)
         if pilot:
             return state[-1][0].stack()
         if not at:
             return state[4], tf.zeros([0, chains, rows], tf.float64), tf.zeros([0, chains, rows], dtype)
-        return state[4], *(tf.gather(note.stack(), at) for note in state[-1])
+        return state[4], *(note.stack()[:-1] for note in state[-1])

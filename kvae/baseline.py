@@ -18,6 +18,12 @@ def independent_pixels(vae, train, test) -> Estimate:
         vae: for its likelihood.
         train, test: arrays, splits or datasets.
     """
+    values = pixel_log_probs(vae, train, test)
+    return mean_of(values, measure=vae.likelihood.measure)
+
+
+def pixel_log_probs(vae, train, test) -> np.ndarray:
+    """What `independent_pixels` is the mean of, float64 `[N]`."""
     likelihood = vae.likelihood
     mean, count = feed.mean(train, likelihood)
     if likelihood.support.integer:
@@ -30,5 +36,4 @@ def independent_pixels(vae, train, test) -> Estimate:
     p = model.distribution(tf.constant(likelihood.matching(mean)[None], tf.float32))
     neutral, dtype = likelihood.support.neutral, likelihood.compute_dtype
     examples = (batch.filled(neutral, dtype) for batch in feed.batches(test, likelihood))
-    values = np.concatenate([model.log_prob(p, x, mask).numpy() for x, _, mask, _ in examples])
-    return mean_of(values, measure=likelihood.measure)
+    return np.concatenate([model.log_prob(p, x, mask).numpy() for x, _, mask, _ in examples]).astype(np.float64)

@@ -10,7 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from kvae import feed
 from kvae.diagnosis import Diagnosis, diagnose
+from kvae.resolve import check_density
 from kvae.saving import read_note, save_model
 
 _RISING = ("elbo", "reconstruction")  # the logs that are better when higher
@@ -133,6 +135,14 @@ class Diagnose(keras.callbacks.Callback):
         self.data, self.train, self.every, self.say = data, train, int(every), say
         self.found: Diagnosis | None = None
         self._said: set[str] = set()
+
+    def on_train_begin(self, logs=None):
+        """Refuse what could not be diagnosed before the training, and forget an earlier one."""
+        check_density(self.model.posterior, "a diagnosis")
+        for data in (self.data, self.train):
+            if data is not None:
+                next(feed.batches(data, self.model.likelihood, self.model.condition_shape))
+        self.found, self._said = None, set()
 
     def on_epoch_end(self, epoch, logs=None):
         """Check, every so many epochs."""

@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kvae import feed
-from kvae.baseline import independent_pixels
+from kvae.baseline import pixel_log_probs
 from kvae.dimensions import collapsed
 from kvae.estimates import Estimate, mean_of
 from kvae.likelihoods import Normal
+from kvae.objectives import ELBO
 from kvae.residuals import calibration
 from kvae.scan import Scan, scan
 
@@ -19,6 +21,7 @@ _SCALE = (0.5, 2.0)  # mean squares of the errors in units of the scale, between
 _GAIN = 0.05  # of what the ELBO has gained on independent pixels, by a little more training: under-trained
 _LOSS = 0.5  # of what it has gained on the training data, lost on new data: overfitting
 _SIGMAS = 4.0  # what counts as a difference
+_FEW = 30  # examples, of which little can be said
 _BATCH, _PASSES = 64, 20
 
 
@@ -51,13 +54,14 @@ def diagnose(vae, data, train=None, samples: int = 10, seed: int = 0, probe_step
     """Say in a sentence or two whether a model is healthy, and if not, what is wrong and what to try.
 
     - Under-trained: a copy, trained for `probe_steps` more steps of Adam, gains more than 5 % of what the ELBO has
-      gained on independent pixels; or the ELBO is not clearly above independent pixels.
+      gained on independent pixels; or the ELBO of 30 examples or more is not clearly above independent pixels.
     - Scale too large or too small, of a normal likelihood: `calibration` is below 0.5 or above 2.
     - Collapsed: the KL term is below 0.1 nats, or every latent dimension is `collapsed`.
     - Overfitting: of what the ELBO has gained on independent pixels over the training data, new data lose half.
 
     Args:
-        vae: a `kvae.VAE` whose posterior has a density. It is not changed.
+        vae: a `kvae.VAE` whose posterior has a density. It is not changed; making the copy draws from Keras' generator
+            of first weights.
         data: new examples, such as the validation part: an array, a split, or a finite `tf.data.Dataset` of batches.
         train: the training data, to tell overfitting. Without them the copy is trained on one half of `data`, where
             these are arrays, and judged on the other.
@@ -66,30 +70,27 @@ def diagnose(vae, data, train=None, samples: int = 10, seed: int = 0, probe_step
         probe_steps: 0 leaves the copy out.
     """
     found = scan(vae, data, samples, seed)
+    pixels = pixel_log_probs(vae, data if train is None else train, data)
     figures = {
-        "elbo": _elbo(vae, found, samples),
+        "elbo": mean_of(found.elbo, found.elbo_variance, samples, vae.likelihood.measure),
         "kl": mean_of(found.kl, found.kl_variance, samples),
-        "independent_pixels": independent_pixels(vae, data if train is None else train, data),
+        "independent_pixels": mean_of(pixels, measure=vae.likelihood.measure),
+        "learnt": mean_of(found.elbo - pixels, found.elbo_variance, samples),
     }
     if probe_steps:
         figures |= _probe(vae, data, train, found, samples, seed, probe_steps)
     if isinstance(vae.likelihood, Normal):
         figures["calibration"] = calibration(vae, data, samples, seed)["mean_square"]
     if train is not None:
-        figures["train_elbo"] = _elbo(vae, scan(vae, train, samples, seed), samples)
+        seen = scan(vae, train, samples, seed)
+        figures["train_elbo"] = mean_of(seen.elbo, seen.elbo_variance, samples, vae.likelihood.measure)
+        pixels = pixel_log_probs(vae, train, train)
+        figures["train_learnt"] = mean_of(seen.elbo - pixels, seen.elbo_variance, samples)
     unused = _unused(vae, data)
     said = _under_trained(figures)
     said = said or _scale(vae, figures) | _collapsed(vae, figures, unused)
     said = said or _overfitting(figures) or _no_better_than_pixels(figures)
     return Diagnosis(tuple(said), " ".join(said.values()) or _healthy(vae, figures, unused), figures, unused)
-
-
-def _elbo(vae, found: Scan, samples: int) -> Estimate:
-    return mean_of(found.elbo, found.elbo_variance, samples, vae.likelihood.measure)
-
-
-def _learnt(figures, of: str = "elbo") -> float:
-    return figures[of].mean - figures["independent_pixels"].mean
 
 
 def _unused(vae, data) -> tuple[int, ...]:
@@ -99,16 +100,21 @@ def _unused(vae, data) -> tuple[int, ...]:
         return ()
 
 
+def _clearly(estimate: Estimate, least: float) -> bool:
+    """Whether it is more than so much, and not by chance; of one example nothing is known."""
+    return estimate.mean > least and estimate.mean > _SIGMAS * estimate.standard_error
+
+
 def _under_trained(figures) -> dict[str, str]:
     gain = figures.get("gain_by_training")
-    if gain is None or gain.mean < max(_GAIN * abs(_learnt(figures)), _SIGMAS * gain.standard_error):
+    if gain is None or not _clearly(gain, _GAIN * abs(figures["learnt"].mean)):
         return {}
     text = f"Under-trained: a little more training of a copy adds {gain.mean:.2f} nats to the ELBO of new data. "
     return {"under-trained": text + "Train for longer."}
 
 
 def _no_better_than_pixels(figures) -> dict[str, str]:
-    if _learnt(figures) > _SIGMAS * figures["elbo"].standard_error:
+    if _clearly(figures["learnt"], 0.0) or figures["learnt"].examples < _FEW:
         return {}
     text = f"Under-trained: the ELBO, {figures['elbo'].mean:.2f} nats, is not clearly above the log-likelihood of "
     text += f"independent pixels, {figures['independent_pixels'].mean:.2f}. "
@@ -147,18 +153,18 @@ def _collapsed(vae, figures, unused) -> dict[str, str]:
 def _overfitting(figures) -> dict[str, str]:
     if "train_elbo" not in figures:
         return {}
-    train, new, learnt = figures["train_elbo"], figures["elbo"], _learnt(figures, "train_elbo")
-    lost = train.mean - new.mean
-    if lost < max(_LOSS * learnt, _SIGMAS * math.hypot(train.standard_error, new.standard_error)):
+    learnt, lost = figures["train_learnt"], figures["train_learnt"] - figures["learnt"]
+    if learnt.mean <= 0.0 or not _clearly(lost, _LOSS * learnt.mean):
         return {}
-    text = f"Overfitting: the ELBO is {train.mean:.2f} nats on the training data and {new.mean:.2f} on new data; "
-    text += f"{lost / learnt:.0%} of what was learnt does not carry over. "
+    text = f"Overfitting: the ELBO is {figures['train_elbo'].mean:.2f} nats on the training data and "
+    text += f"{figures['elbo'].mean:.2f} on new data; of the {learnt.mean:.2f} nats learnt beyond independent pixels "
+    text += f"{lost.mean:.2f} are lost. "
     return {"overfitting": text + "Stop earlier (BestCheckpoint), take smaller networks or dropout, or more data."}
 
 
 def _healthy(vae, figures, unused) -> str:
-    text = f"Healthy: the ELBO, {figures['elbo'].mean:.2f} nats, is {_learnt(figures):.2f} above independent pixels, "
-    text += f"and the codes carry {figures['kl'].mean:.2f} nats."
+    text = f"Healthy: the ELBO, {figures['elbo'].mean:.2f} nats, is {figures['learnt'].mean:.2f} above independent "
+    text += f"pixels, and the codes carry {figures['kl'].mean:.2f} nats."
     if unused:
         numbers = ", ".join(map(str, unused))
         text += f" {len(unused)} of {vae.latent_dim} latent dimensions carry nothing ({numbers}); fewer would do."
@@ -174,22 +180,29 @@ def _probe(vae, data, train, found: Scan, samples: int, seed: int, steps: int) -
             return {}
         train, data = feed.divided(split.replace(array=split.x, scale=1.0, dynamic=False), 0.5)  # x as it was scanned
         before, variance = before[len(train) :], variance[len(train) :]
-    examples = feed.count(train)
+    examples, size = feed.count(train), None
     if examples is not None:
-        steps = min(steps, _PASSES * math.ceil(examples / _BATCH))
+        size, batches = _BATCH, math.ceil(examples / _BATCH)
+    else:
+        train, batches = train.repeat(), feed.length(train) or steps
     copy = _copy(vae)
-    copy.fit(train, batch_size=_BATCH if examples else None, steps_per_epoch=steps, epochs=1, verbose=0)
-    after = scan(copy, data, samples, seed)
+    copy.fit(train, batch_size=size, steps_per_epoch=min(steps, _PASSES * batches), epochs=1, verbose=0)
+    after = scan(copy, data, samples, seed + 1)
     return {"gain_by_training": mean_of(after.elbo - before, after.elbo_variance + variance, samples)}
 
 
 def _copy(vae):
-    """A model of the same weights, compiled with Adam."""
+    """A model of the same weights, compiled with Adam; a schedule of beta stands where it is."""
     parts = {name: keras.models.clone_model(getattr(vae, name)) for name in ("encoder", "decoder")}
     for name in ("posterior", "likelihood", "prior"):
         family = getattr(vae, name)
         parts[name] = type(family).from_config(family.get_config())
-    copy = type(vae)(**parts, objective=vae.objective, seed=vae.seed)
+    objective = vae.objective
+    if isinstance(objective, ELBO) and callable(objective.weight):
+        step = vae.optimizer.iterations if vae.compiled else objective.settles
+        beta = float(objective.beta(tf.constant(int(step), tf.int64)))
+        objective = ELBO(objective.kl_form, beta, objective.samples, objective.free_bits)
+    copy = type(vae)(**parts, objective=objective, seed=vae.seed)
     copy.set_weights(vae.get_weights())
     copy.compile(optimizer=keras.optimizers.Adam(1e-3))
     return copy

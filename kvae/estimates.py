@@ -17,7 +17,7 @@ class Estimate(NamedTuple):
         mean: over the examples.
         standard_error: of the mean, from its spread over examples: how far another data set of this size would
             give another number. NaN for a single example.
-        monte_carlo_error: of the mean, from the draws of z: how far another seed would.
+        monte_carlo_error: of the mean, from the draws of z: how far another seed would. NaN for a single draw.
         effective_sample_size: of the draws, the mean over examples of (sum w)^2 / sum w^2; the number of draws
             where they are not weighted.
         unit: "nats", "bits/dim", "units", or "" for a plain number.
@@ -111,6 +111,19 @@ def bits_per_dim(log_likelihood: Estimate, elements: int, levels: int | None = N
         unit="bits/dim",
         measure="mass",
     )
+
+
+def ratio_of(values, weights, variances=None, samples: int = 1, measure: str = "", unit: str = "") -> Estimate:
+    """sum(values) / sum(weights) over the examples `[N]`, with the errors of a ratio: those of its residuals."""
+    mean = values.sum() / weights.sum()
+    residual = mean_of((values - mean * weights) / weights.mean(), None, samples, measure, unit)
+    draws = 0.0 if variances is None else float(np.sqrt(variances.sum()) / weights.sum())
+    return residual._replace(mean=float(mean), monte_carlo_error=draws)
+
+
+def spread(draws: int) -> float:
+    """n / (n - 1), which makes a mean square of deviations a variance; NaN for one draw, which tells none."""
+    return draws / (draws - 1) if draws > 1 else math.nan
 
 
 def mean_of(values, variances=None, samples: int = 1, measure: str = "", unit: str = "nats") -> Estimate:

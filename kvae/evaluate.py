@@ -12,7 +12,7 @@ from kvae.codes import knn_accuracy
 from kvae.diagnosis import Diagnosis, diagnose
 from kvae.dimensions import collapsed, kl_per_dimension
 from kvae.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
-from kvae.estimates import Estimate, bits_per_dim, check_comparable, mean_of
+from kvae.estimates import Estimate, bits_per_dim, check_comparable, mean_of, ratio_of
 from kvae.gaps import gaps
 from kvae.residuals import calibration
 from kvae.scan import Scan, log_likelihood_of, scan
@@ -103,16 +103,19 @@ def compare(models: dict, data, samples: int = 5000, seed: int = 0, verbose: boo
 
     Args:
         models: names to models.
-        data, samples, seed, verbose: as for `log_likelihood`.
+        data, samples, verbose: as for `log_likelihood`.
+        seed: of the draws of the first; the others have draws of their own, by `seed + 1` and so on.
 
     Raises:
         ValueError: where some have masses and some densities.
     """
     measures = {name: vae.likelihood.measure for name, vae in models.items()}
+    if not models:
+        raise ValueError("There are no models to compare.")
     first, *others = models
     for name in others:
         check_comparable("nats", measures[first], "nats", measures[name])
-    scans = {name: scan(vae, data, samples, seed, None, verbose) for name, vae in models.items()}
+    scans = {name: scan(vae, data, samples, seed + i, None, verbose) for i, (name, vae) in enumerate(models.items())}
     differences = {}
     for name in others:
         columns, base = _columns(scans[name], samples), _columns(scans[first], samples)
@@ -120,7 +123,8 @@ def compare(models: dict, data, samples: int = 5000, seed: int = 0, verbose: boo
             term: mean_of(values - base[term][0], variances + base[term][1], samples)
             for term, (values, variances) in columns.items()
         }
-    return Comparison({name: _table(scans[name], samples, seed, measures[name]) for name in models}, differences)
+    tables = {name: _table(scans[name], samples, seed + i, measures[name]) for i, name in enumerate(models)}
+    return Comparison(tables, differences)
 
 
 def _columns(found: Scan, samples: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -140,15 +144,10 @@ def _table(found: Scan, samples: int, seed: int, measure: str) -> dict[str, Esti
     }
     table["log_likelihood"] = likelihood = log_likelihood_of(found, samples, measure)
     if measure == "mass":
-        per_bit = -1.0 / (found.observed.mean() * math.log(2.0))
-        ratio = likelihood.mean / found.observed.mean()  # of two means; its error is that of the residuals
-        residual = mean_of(found.log_likelihood - ratio * found.observed)
-        table["bits_per_dim"] = likelihood._replace(
-            mean=likelihood.mean * per_bit,
-            standard_error=-residual.standard_error * per_bit,
-            monte_carlo_error=-likelihood.monte_carlo_error * per_bit,
-            unit="bits/dim",
-        )
+        bits = found.observed * math.log(2.0)
+        variance = found.log_likelihood_variance(samples)
+        per_dim = ratio_of(-found.log_likelihood, bits, variance, samples, measure, "bits/dim")
+        table["bits_per_dim"] = per_dim._replace(effective_sample_size=likelihood.effective_sample_size)
     table["active_units"] = _active_units(found.code, seed)
     return table
 

@@ -154,9 +154,24 @@ def batches(data, likelihood: Likelihood, condition_shape=None) -> Iterator[Batc
         raise ValueError(f"data must be an array, a split of kvae.data or a tf.data.Dataset, got {type(data)}.")
     if data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("The dataset never ends: give data.take(n).")
+    waiting: list[Batch] = []
+    empty = True
     for element in data:
-        x, condition, mask, weight = unpack(element).map(lambda tensor: tensor.numpy())
-        yield from batches(Split(x, condition, weight, mask=mask), likelihood, condition_shape)
+        waiting.append(unpack(element).map(lambda tensor: tensor.numpy()))
+        empty = False
+        if sum(len(batch.x) for batch in waiting) >= ROWS:
+            yield from batches(_joined(waiting), likelihood, condition_shape)
+            waiting = []
+    if waiting:
+        yield from batches(_joined(waiting), likelihood, condition_shape)
+    if empty:
+        raise ValueError("The data are empty.")
+
+
+def _joined(parts: list[Batch]) -> Split:
+    columns = [None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)]
+    x, condition, mask, weight = columns
+    return Split(x, condition, weight, mask=mask)
 
 
 def mean(data, likelihood: Likelihood) -> tuple[np.ndarray, np.ndarray]:

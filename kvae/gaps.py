@@ -52,7 +52,8 @@ def gaps(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}.")
     amortized = scan(vae, data, samples, seed, verbose=verbose)
-    best = scan(vae, data, samples, seed, verbose=verbose, parameters=optimized(vae, data, steps, draws, seed, verbose))
+    local = optimized(vae, data, steps, draws, seed, verbose)
+    best = scan(vae, data, samples, seed + 1, verbose=verbose, parameters=local)  # by draws of its own
     measure, both = vae.likelihood.measure, amortized.elbo_variance + best.elbo_variance
     log_p, variance = best.log_likelihood, best.log_likelihood_variance(samples)
     log_likelihood = log_likelihood_of(best, samples, measure)

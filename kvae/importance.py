@@ -50,27 +50,20 @@ class Draws:
         return max(1, FLOATS_AT_A_TIME // (samples * self.widest))
 
     def encoded(self, data) -> Iterator[tuple[Batch, tf.Tensor]]:
-        """The examples of data, checked and prepared, some at a time, with the parameters of q(z|x).
-
-        Raises:
-            ValueError: where there are none.
-        """
-        empty = True
+        """The examples of data, checked and prepared, some at a time, with the parameters of q(z|x)."""
         for examples in feed.batches(data, self.vae.likelihood, self.vae.condition_shape):
-            batch, empty = self.vae.prepared(examples), False
+            batch = self.vae.prepared(examples)
             yield batch, self.parameters(batch)
-        if empty:
-            raise ValueError("The data are empty.")
 
     def parts(self, data, most: int, pad: bool) -> Iterator[tuple[int, int, Batch, tf.Tensor]]:
         """`encoded`, at most so many examples together: the number of the first, how many, batch and parameters.
 
         With `pad` the last ones are repeated until there are as many rows as ever: one shape, one compilation.
         """
-        together = evenly(min(feed.ROWS, feed.count(data) or feed.ROWS), most)
-        number = 0
+        together, number = 0, 0
         for batch, parameters in self.encoded(data):
             size = len(batch.x)
+            together = together or evenly(size, most)  # the first batch is as large as any
             for first in range(0, size, together):
                 count = min(together, size - first)
                 rows = np.resize(np.arange(first, first + count), together if pad else count)

@@ -28,7 +28,7 @@ DRAWS = -2  # `sample`, `terms`, `elbo`, and what a SavedModel calls sample and 
 PIXELS = -3  # samples of x given z
 IMPORTANCE = -4  # `evaluate.log_likelihood`, `impute`, and a SavedModel's log_likelihood
 BINARIZATION = -5  # a fixed binarisation of data
-ANNEALING = -(2**40)  # `evaluate.ais` and its kin, two for each step downwards; and from twice this number
+ANNEALING = -(2**40)  # `evaluate.ais` and its kin, downwards from this number, its double and its triple
 LOCAL = -(2**50)  # `evaluate.gaps`, one for each step downwards
 
 

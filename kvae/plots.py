@@ -33,12 +33,16 @@ def _decoded(decode, z) -> np.ndarray:
 def _shown(axes, image, low, high):
     axes.set_axis_off()
     image = np.clip(image, low, high)
+    if image.ndim == 3:  # of colours Matplotlib wants [0, 1]
+        image = (image - low) / ((high - low) or 1.0)
     return axes.imshow(image, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest", animated=True)
 
 
 def grid(images, columns: int = 10, title: str = "", low=None, high=None):
     """Images `[N, *event_shape]` on a grid, all with one grey scale from `low` to `high`."""
-    images = [_image(x) for x in images]
+    images = [_image(x) for x in np.asarray(images)]
+    if not images:
+        raise ValueError("There are no images to draw.")
     low = min(x.min() for x in images) if low is None else low
     high = max(x.max() for x in images) if high is None else high
     rows = math.ceil(len(images) / columns)
@@ -54,7 +58,7 @@ def grid(images, columns: int = 10, title: str = "", low=None, high=None):
 
 def reconstructions(x, means, columns: int = 10, title: str = "inputs, and below each its reconstruction"):
     """Inputs (odd rows) above their reconstructions (even rows), both `[N, *event_shape]`; or x and a model."""
-    means = np.asarray(means.reconstruct(x) if hasattr(means, "reconstruct") else means)
+    x, means = np.asarray(x), np.asarray(means.reconstruct(x) if hasattr(means, "reconstruct") else means)
     pairs = []
     for first in range(0, len(x), columns):
         pairs += [*x[first : first + columns], *means[first : first + columns]]
@@ -132,6 +136,8 @@ def posteriors(mean, scale=None, labels=None, dimensions=(0, 1)):
     from matplotlib.patches import Circle
 
     mean, (first, second) = np.asarray(mean), dimensions
+    if mean.ndim != 2 or not max(dimensions) < mean.shape[1]:
+        raise ValueError(f"posteriors draws latents {dimensions}, but the codes have shape {mean.shape}.")
     figure = _figure(6, 6)
     axes = figure.add_subplot()
     offsets = mean[:, [first, second]]
@@ -204,6 +210,8 @@ def animation(frames, columns: int = 5, interval: int = 200):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     frames = [[_image(x) for x in images] for images in frames]
+    if not frames:
+        raise ValueError("There are no frames to draw.")
     low = min(x.min() for images in frames for x in images)
     high = max(x.max() for images in frames for x in images)
     count = len(frames[0])

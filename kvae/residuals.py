@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
-from kvae.estimates import Estimate, mean_of
+from kvae.estimates import Estimate, ratio_of, spread
 from kvae.importance import Draws
 from kvae.likelihoods import Normal
 
@@ -35,16 +36,16 @@ def calibration(vae, data, samples: int = 10, seed: int = 0) -> dict[str, Estima
         square = tf.square((batch.x - p.loc) / p.scale)
         seen = tf.ones_like(batch.x) if batch.mask is None else tf.cast(batch.mask, square.dtype)
         axes = list(range(-len(vae.event_shape), 0))
-        share = tf.math.divide_no_nan(seen, tf.reduce_sum(seen, axis=axes, keepdims=True))
         inside = [tf.cast(square <= limit, square.dtype) for limit in (1.0, 4.0)]
-        each = tf.stack([tf.reduce_sum(share * value, axis=axes) for value in (square, *inside)])  # [3, S, B]
-        return tf.reduce_mean(each, axis=1), tf.math.reduce_variance(each, axis=1) / max(samples - 1, 1)
+        each = tf.stack([tf.reduce_sum(seen * value, axis=axes) for value in (square, *inside)])  # [3, S, B]
+        return tf.reduce_mean(each, axis=1), tf.math.reduce_variance(each, axis=1), tf.reduce_sum(seen, axis=axes)[None]
 
     function: Callable = vae.methods.get(("calibration", samples), lambda: tf.function(squares, reduce_retracing=True))
     found = [
         function(batch, parameters, draws.normals(seed, number * samples, count, samples))
         for number, count, batch, parameters in draws.parts(data, together, pad=False)
     ]
-    means, variances = (tf.concat(column, axis=1).numpy().astype(float) for column in zip(*found, strict=True))
+    totals, variances, (seen,) = (tf.concat(c, axis=1).numpy().astype(np.float64) for c in zip(*found, strict=True))
+    variances *= spread(samples) / samples
     names = ("mean_square", "within_one", "within_two")
-    return {name: mean_of(means[i], variances[i], samples, unit="") for i, name in enumerate(names)}
+    return {name: ratio_of(totals[i], seen, variances[i], samples) for i, name in enumerate(names)}

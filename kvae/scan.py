@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import feed, resolve
-from kvae.estimates import Estimate, mean_of
+from kvae.estimates import Estimate, mean_of, spread
 from kvae.importance import FLOATS_AT_A_TIME, Draws, evenly
 from kvae.loop import multiply_adds, prefers_xla
 from kvae.progress import progress
@@ -35,7 +35,7 @@ class Scan(NamedTuple):
 
     def log_likelihood_variance(self, samples: int) -> np.ndarray:
         """Of the estimate of log p(x), by the delta method: 1/ESS - 1/K."""
-        return np.maximum(1.0 / self.effective_sample_size - 1.0 / samples, 0.0)
+        return np.maximum(1.0 / self.effective_sample_size - 1.0 / samples, 0.0) * spread(samples)
 
 
 def scan(vae, data, samples, seed, chunk=None, verbose: bool | str = "auto", parameters=None) -> Scan:
@@ -99,9 +99,9 @@ class _Sums:
         """The columns of `Scan` but the code; `kl` is the closed form `[B]` or None."""
         n = self.count
         w, w2, a, a2, b, b2, ab2 = self.sums
-        spread = n / max(n - 1, 1) / n / n
         var_a, var_b, var_ab = (
-            np.maximum(square - total**2 / n, 0.0) * spread for total, square in ((a, a2), (b, b2), (a + b, ab2))
+            np.maximum(square - total**2 / n, 0.0) / n**2 * spread(n)
+            for total, square in ((a, a2), (b, b2), (a + b, ab2))
         )
         ll, ess = self.largest + np.log(w / n), w**2 / w2
         if kl is None:

@@ -79,7 +79,9 @@ class Split:
         return Split(**{name: getattr(self, name) for name in names} | changes)
 
     def first(self, n: int) -> "Split":
-        """The first n examples, as they are in the whole."""
+        """The first n examples, or all where there are fewer, as they are in the whole."""
+        if n < 1:
+            raise ValueError(f"first needs n >= 1, got {n}.")
         beside = ("y", "sample_weight", "mask")
         cut = {name: getattr(self, name)[:n] for name in beside if getattr(self, name) is not None}
         return self.replace(array=self.array[:n], **cut)

@@ -71,6 +71,21 @@ class UnitsTest(tf.test.TestCase):
             kvae.evaluate.bits_per_dim(bits, 784)
 
 
+class OneDrawTest(tf.test.TestCase):
+    def test_its_error_is_not_known(self):
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        x = examples(vae.likelihood, (6,), n=5)
+        table = kvae.evaluate.summary(vae, x, samples=1)
+        known = {name: not math.isnan(e.monte_carlo_error) for name, e in table.items()}
+        self.assertEqual([name for name, is_known in known.items() if is_known], ["kl", "active_units"])
+        self.assertTrue(math.isnan(kvae.evaluate.ais(vae, x, steps=2, chains=1).monte_carlo_error))
+        for message, data in (("are empty", tf.data.Dataset.from_tensor_slices(x).batch(2).take(0)),):
+            with self.assertRaisesRegex(ValueError, message):
+                kvae.evaluate.independent_pixels(vae, data, x)
+            with self.assertRaisesRegex(ValueError, message):
+                kvae.evaluate.independent_pixels(vae, x, data)
+
+
 class CompareTest(tf.test.TestCase):
     def test_paired_differences(self):
         models = {name: make_vae(likelihood=kvae.likelihoods.Bernoulli) for name in ("a", "b")}
@@ -79,8 +94,8 @@ class CompareTest(tf.test.TestCase):
             vae.fit(x, epochs=epochs, verbose=0)
         found = kvae.evaluate.compare(models, x, samples=300)
         self.assertEqual(list(found.summaries), ["a", "b"])
-        for name, vae in models.items():
-            self.assertEqual(found.summaries[name], kvae.evaluate.summary(vae, x, samples=300))
+        for seed, (name, vae) in enumerate(models.items()):
+            self.assertEqual(found.summaries[name], kvae.evaluate.summary(vae, x, samples=300, seed=seed))
         (difference,) = found.differences.values()
         each = {
             name: np.array([kvae.evaluate.log_likelihood(vae, x[i : i + 1], 4000, seed=i + 1).mean for i in range(60)])
@@ -96,7 +111,21 @@ class CompareTest(tf.test.TestCase):
         terms = [difference[name].mean for name in ("elbo", "reconstruction", "kl")]
         self.assertAllClose(terms[0], terms[1] - terms[2], atol=1e-9)
 
+    def test_the_error_of_a_difference_is_the_spread_over_seeds(self):
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        x = examples(vae.likelihood, (6,), n=20)
+        vae.fit(x, epochs=20, verbose=0)
+        for name in ("elbo", "log_likelihood"):
+            runs = [
+                kvae.evaluate.compare({"a": vae, "b": vae}, x, samples=50, seed=2 * seed).differences["b"][name]
+                for seed in range(40)
+            ]
+            spread = np.std([run.mean for run in runs], ddof=1)
+            self.assertBetween(np.mean([run.monte_carlo_error for run in runs]) / spread, 0.7, 1.4)
+
     def test_errors(self):
+        with self.assertRaisesRegex(ValueError, "no models"):
+            kvae.evaluate.compare({}, np.zeros((3, 6), np.float32))
         models = {"mass": make_vae(likelihood=kvae.likelihoods.Bernoulli), "density": make_vae()}
         with self.assertRaisesRegex(ValueError, "A mass cannot be compared with a density"):
             kvae.evaluate.compare(models, np.zeros((3, 6), np.float32))

@@ -59,7 +59,8 @@ class GapsTest(tf.test.TestCase, parameterized.TestCase):
         exact = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
         x = np.random.default_rng(0).normal(size=(30, 1)).astype(np.float32) * 1.4
         found = kvae.evaluate.gaps(vae, x, samples=2000, draws=64, chains=16)
-        self.assertAllClose(found["approximation_gap"].mean, exact, atol=0.02)
+        gap = found["approximation_gap"]
+        self.assertLess(abs(gap.mean - exact), 4 * gap.monte_carlo_error + 0.01)  # q* is the best but for its noise
         log_p = -0.5 * (x.astype(np.float64) ** 2 / (2 + s2) + math.log(2 * math.pi * (2 + s2)))
         self.assertAllClose(found["log_likelihood"].mean, log_p.mean(), atol=0.02)
 

@@ -31,13 +31,34 @@ class GridsTest(tf.test.TestCase):
         shapes = {(9,): (3, 3), (7,): (1, 7), (4, 3): (4, 3), (4, 3, 3): (4, 3, 3), (2, 2, 2): (1, 8)}
         for shape, drawn in shapes.items():
             x = RANDOM.random((2, *shape)).astype(np.float32)
-            self.assertAllClose(images(plots.grid(x)), x.reshape(2, *drawn))
+            self.assertAllClose(images(plots.grid(x, low=0.0, high=1.0)), x.reshape(2, *drawn))
 
     def test_reconstructions(self):
         means = 1.0 - self.X
         drawn = images(plots.reconstructions(self.X, means, columns=4))
         order = [*self.X[:4], *means[:4], *self.X[4:], *means[4:]]
         self.assertAllClose(drawn, np.stack(order)[..., 0])
+
+    def test_colours(self):
+        """Matplotlib takes colours in [0, 1] alone: those of 0 to 255, or of -1 to 1, are brought there."""
+        for low, high, dtype in ((0, 255, np.uint8), (-1.0, 1.0, np.float32)):
+            x = np.linspace(low, high, 2 * 3 * 3 * 3).reshape(2, 3, 3, 3).astype(dtype)
+            drawn = np.stack(images(plots.grid(x)))
+            self.assertAllClose(drawn, (x.astype(np.float32) - low) / (high - low), atol=1e-6)
+
+    def test_splits_and_errors(self):
+        split = kvae.data.from_arrays(self.X[:, :, :, 0], validation=0.0).train
+        self.assertAllClose(images(plots.grid(split)), self.X[..., 0])
+        self.assertAllClose(images(plots.reconstructions(split, self.X[..., 0], 7))[7:], self.X[..., 0])
+        self.assertAllClose(images(plots.grid(split.first(3))), self.X[:3, ..., 0])
+        with self.assertRaisesRegex(ValueError, "first needs n >= 1, got -2"):
+            split.first(-2)
+        with self.assertRaisesRegex(ValueError, "no images"):
+            plots.grid([])
+        with self.assertRaisesRegex(ValueError, "no frames"):
+            plots.animation([])
+        with self.assertRaisesRegex(ValueError, "the codes have shape \\(4, 1\\)"):
+            plots.posteriors(np.zeros((4, 1)))
 
     def test_worst(self):
         scores = np.array([3.0, -1.0, 2.0, 5.0, -4.0, 0.0, 1.0])
