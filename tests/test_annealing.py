@@ -62,6 +62,7 @@ class ConjugateTest(tf.test.TestCase, parameterized.TestCase):
         )
         self.assertAllClose(log_w, by_hand, atol=1e-5)
 
+    @pytest.mark.slow
     def test_more_steps_come_closer_from_both_sides(self):
         vae, x = conjugate(), np.full((200, 1), 1.3, np.float32)
         z = np.random.default_rng(0).normal(1.3 / 1.5, math.sqrt(1 / 3), (200, 1)).astype(np.float32)
@@ -98,6 +99,7 @@ class LinearTest(tf.test.TestCase):
         self.assertBetween(found["lower"].mean, log_p - 0.1, log_p)
         self.assertBetween(found["upper"].mean, log_p, log_p + 0.1)
 
+    @pytest.mark.slow
     def test_simulated(self):
         """Examples of the model's own, whose density N(mean, W W^T + s^2 I) is known; from q(z|x) = p(z|x) exactly."""
         vae = linear_vae(10, "learned")
@@ -158,6 +160,7 @@ class EveryModelTest(tf.test.TestCase, parameterized.TestCase):
         )
         self.assertEqual((found.samples, found.examples, found.measure), (32, 12, vae.likelihood.measure))
 
+    @pytest.mark.slow
     def test_conditional(self):
         x, y = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32), np.arange(20) % 3
         vae = kvae.VAE(*kvae.networks.mlp((6,), 2, condition=3), prior="conditional_normal")
@@ -192,6 +195,7 @@ class EveryModelTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(kvae.evaluate.ais(vae, x, steps=5, chains=4), whole)
         self.assertNotEqual(kvae.evaluate.ais(vae, x, steps=5, chains=4, seed=1).mean, whole.mean)
 
+    @pytest.mark.slow
     def test_float64(self):
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("float64")

@@ -4,6 +4,7 @@ import math
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from scipy import stats
@@ -30,6 +31,7 @@ def grey():
     return kvae.data.load("digits", dequantize=True)
 
 
+@pytest.mark.slow
 class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
     def test_healthy(self):
         data = binary()

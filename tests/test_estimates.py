@@ -111,6 +111,7 @@ class CompareTest(tf.test.TestCase):
         terms = [difference[name].mean for name in ("elbo", "reconstruction", "kl")]
         self.assertAllClose(terms[0], terms[1] - terms[2], atol=1e-9)
 
+    @pytest.mark.slow
     def test_the_error_of_a_difference_is_the_spread_over_seeds(self):
         vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
         x = examples(vae.likelihood, (6,), n=20)
@@ -131,6 +132,7 @@ class CompareTest(tf.test.TestCase):
             kvae.evaluate.compare(models, np.zeros((3, 6), np.float32))
 
 
+@pytest.mark.slow
 class QuadratureTest(tf.test.TestCase, parameterized.TestCase):
     """X9: trained models with one and two latents, on 20 digits."""
 

@@ -14,6 +14,7 @@ import textwrap
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import kvae
@@ -258,6 +259,7 @@ class ReadmeTest(tf.test.TestCase):
                 exec(compile(block.replace("epochs=100", "epochs=2"), "README.md", "exec"), names)
             self.assertTrue(np.isfinite(names["estimate"].mean))
 
+    @pytest.mark.slow
     def test_python_of_the_evaluation_runs(self):
         (block,) = self.blocks("python", "docs/evaluation.md")
         names: dict = {}
@@ -266,6 +268,7 @@ class ReadmeTest(tf.test.TestCase):
             self.assertEqual(sorted(os.listdir()), ["curve.png", "kl.png", "worst.png"])
         self.assertLess(names["importance"].mean, -27)
 
+    @pytest.mark.slow
     def test_python_of_the_recipes_runs(self):
         names: dict = {}
         for block in self.blocks("python", "docs/training.md"):

@@ -4,6 +4,7 @@ import math
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -81,6 +82,7 @@ class GapsTest(tf.test.TestCase, parameterized.TestCase):
             parts = kvae.evaluate.gaps(vae, tf.data.Dataset.from_tensor_slices(x).batch(4), samples=400, steps=200)
             self.assertAllClose(parts["best_elbo"].mean, found["best_elbo"].mean, atol=1e-3)
 
+    @pytest.mark.slow
     def test_an_overfitted_encoder(self):
         """Cremer et al.: the amortization gap is larger on data that the encoder has not seen."""
         x = (digits() > 0.5).astype(np.float32)

@@ -11,6 +11,7 @@ import textwrap
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -210,6 +211,7 @@ class TableTest(tf.test.TestCase, parameterized.TestCase):
                 self.assertAllClose(a, b, rtol=1e-5, atol=1e-6)
             self.assertEqual(int(vae.draws), 12)
 
+    @pytest.mark.slow
     def test_op_determinism(self):
         """Two processes with TensorFlow's deterministic operations end with the same bytes."""
         program = textwrap.dedent("""
