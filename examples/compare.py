@@ -27,15 +27,12 @@ def run(
     """Compare and return the `kvae.evaluate.Comparison`; the arguments are the flags."""
     import kvae
 
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from evaluate import load_part
-
     paths = {str(run): Path(run) / "model.keras" for run in runs} | {str(path): Path(path) for path in models}
     if len(paths) < 2:
         raise ValueError(f"A comparison needs two models or more, got {list(paths)}.")
     loaded = {name: kvae.load_model(path) for name, path in paths.items()}
     first = next(iter(loaded.values()))
-    data, split = load_part(first, runs[0] if runs else None, dataset, data_dir, binarize, part, examples)
+    data, split = _evaluate().load_part(first, runs[0] if runs else None, dataset, data_dir, binarize, part, examples)
     found = kvae.evaluate.compare(loaded, split, samples=importance_samples, seed=seed)
     print(f"On the {len(split)} {part} examples of {data.name}:")
     for name, table in found.summaries.items():
@@ -57,17 +54,18 @@ def run(
     return found
 
 
+def _evaluate():
+    """The program beside this one."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import evaluate
+
+    return evaluate
+
+
 def _define_flags():
     flags.DEFINE_list("runs", [], "the --output directories of examples/train.py; the first is what others differ from")
     flags.DEFINE_list("models", [], ".keras files, after the runs")
-    flags.DEFINE_string("dataset", None, "as for examples/train.py; by default that of the first run")
-    flags.DEFINE_string("data_dir", None, "where tensorflow-datasets finds its files")
-    flags.DEFINE_enum("binarize", None, ["dynamic", "static", "none"], "by default as in the first run")
-    flags.DEFINE_enum("part", "test", ["train", "validation", "test"], "the part of the data")
-    flags.DEFINE_integer("examples", None, "how many of them, from the first on; by default all")
-    flags.DEFINE_integer("importance_samples", 5000, "draws of z for each example")
-    flags.DEFINE_integer("seed", 0, "of the draws")
-    flags.DEFINE_string("output", None, "a JSON file for the results")
+    _evaluate().define_common_flags()
 
 
 def main(argv):

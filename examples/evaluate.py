@@ -88,6 +88,11 @@ def load_part(vae, run=None, dataset=None, data_dir=None, binarize=None, part="t
 def _define_flags():
     flags.DEFINE_string("run", None, "the --output of examples/train.py: model.keras and the flags it was trained with")
     flags.DEFINE_string("model", None, "a .keras file; by default the run's")
+    define_common_flags()
+
+
+def define_common_flags():
+    """What evaluate.py and compare.py both ask for."""
     flags.DEFINE_string("dataset", None, "as for examples/train.py; by default the run's")
     flags.DEFINE_string("data_dir", None, "where tensorflow-datasets finds its files")
     flags.DEFINE_enum("binarize", None, ["dynamic", "static", "none"], "by default as in the run")
