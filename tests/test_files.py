@@ -178,6 +178,7 @@ class ExampleTest(tf.test.TestCase):
         spec.loader.exec_module(module)
         return module
 
+    @pytest.mark.slow
     def test_train_writes_everything_and_resumes(self):
         train = self.program("train")
         path = pathlib.Path(self.create_tempdir().full_path)
