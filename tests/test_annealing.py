@@ -148,6 +148,7 @@ MODELS = {
 
 class EveryModelTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.product(name=list(MODELS), start=["prior", "posterior"])
+    @pytest.mark.slow
     def test_agrees_with_importance_sampling(self, name, start):
         vae = make_vae(**MODELS[name])
         x = examples(vae.likelihood, vae.event_shape, n=12)

@@ -5,6 +5,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from scipy import stats
@@ -47,6 +48,7 @@ class Dicts(keras.utils.PyDataset):
 
 class FeedingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(False, True)
+    @pytest.mark.slow
     def test_every_way_of_feeding_is_the_same(self, mask):
         """NaN and other numbers beneath a mask, arrays and pipelines, XLA and none, an encoder that is told and not."""
         slices = tf.data.Dataset.from_tensor_slices({"x": HOLES, "mask": MASK.astype(np.float32)})
