@@ -14,13 +14,15 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
-import json
+import sys
 import time
 from pathlib import Path
 
 import keras
 
 import kvae
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
 
 def digits(seed: int):
@@ -35,16 +37,10 @@ def digits(seed: int):
 
 def saved(run: str, data_dir: str | None):
     """The model and the data of a run of examples/train.py."""
-    flags = json.loads((Path(run) / "config.json").read_text())
-    binarize = "dynamic" if flags["binarize"] == "auto" else flags["binarize"]
-    data = kvae.data.load(
-        flags["dataset"],
-        validation=flags["validation"],
-        binarize=None if binarize == "none" else binarize,
-        seed=flags["seed"],
-        data_dir=data_dir,
-    )
-    return kvae.load_model(Path(run) / "model.keras"), data
+    from evaluate import load_part  # examples/evaluate.py
+
+    vae = kvae.load_model(Path(run) / "model.keras")
+    return vae, load_part(vae, run, data_dir=data_dir)[0]
 
 
 def report(name: str, vae, data, examples: int) -> None:

@@ -11,7 +11,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import json
 import sys
 from pathlib import Path
 
@@ -31,26 +30,24 @@ def run(
     if len(paths) < 2:
         raise ValueError(f"A comparison needs two models or more, got {list(paths)}.")
     loaded = {name: kvae.load_model(path) for name, path in paths.items()}
-    first = next(iter(loaded.values()))
-    data, split = _evaluate().load_part(first, runs[0] if runs else None, dataset, data_dir, binarize, part, examples)
+    first, programs = next(iter(loaded)), _evaluate()
+    data, split = programs.load_part(
+        loaded[first], runs[0] if runs else None, dataset, data_dir, binarize, part, examples
+    )
     found = kvae.evaluate.compare(loaded, split, samples=importance_samples, seed=seed)
     print(f"On the {len(split)} {part} examples of {data.name}:")
     for name, table in found.summaries.items():
-        print(f"{name}")
-        for row, estimate in table.items():
-            print(f"  {row:20s} {estimate}")
+        print(name)
+        programs.print_table(table)
     for name, table in found.differences.items():
-        print(f"{name} less {next(iter(loaded))}")
-        for row, estimate in table.items():
-            print(f"  {row:20s} {estimate}")
+        print(f"{name} less {first}")
+        programs.print_table(table)
     if output:
-        temporary = Path(f"{output}.{os.getpid()}")
         content = {
             kind: {name: {row: e._asdict() for row, e in table.items()} for name, table in tables.items()}
             for kind, tables in found._asdict().items()
         }
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(temporary, output)
+        programs.write_json(output, content)
     return found
 
 

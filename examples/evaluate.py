@@ -32,18 +32,28 @@ def run(
     results = kvae.evaluate.summary(vae, split, samples=importance_samples, seed=seed)
     results["independent_pixels"] = kvae.evaluate.independent_pixels(vae, data.train, split)
     print(f"On the {len(split)} {part} examples of {data.name}:")
-    for name, estimate in results.items():
-        print(f"  {name:20s} {estimate}")
-    for name, estimate in _more(vae, data, split, seed, new=part != "train").items():
-        results[name] = estimate
-        print(f"  {name:20s} {estimate}")
+    print_table(results)
+    more = _more(vae, data, split, seed, new=part != "train")
+    print_table(more)
+    results |= more
     if part != "train":
         print(kvae.evaluate.diagnose(vae, split.first(1000), data.train.first(5000)))
     if output:
-        temporary = Path(f"{output}.{os.getpid()}")
-        temporary.write_text(json.dumps({name: e._asdict() for name, e in results.items()}, indent=1) + "\n")
-        os.replace(temporary, output)
+        write_json(output, {name: e._asdict() for name, e in results.items()})
     return results
+
+
+def print_table(table: dict) -> None:
+    """A line for each estimate."""
+    for name, estimate in table.items():
+        print(f"  {name:20s} {estimate}")
+
+
+def write_json(path, content) -> None:
+    """Under a temporary name, then renamed."""
+    temporary = Path(f"{path}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(temporary, path)
 
 
 def _more(vae, data, split, seed: int, new: bool) -> dict:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from kvae import noise, resolve
 from kvae.batch import Batch
 from kvae.importance import Draws
-from kvae.loop import Programs, prefers_xla
+from kvae.loop import Programs, compiled
 from kvae.progress import progress
 
 STARTS = ("posterior", "prior")
@@ -71,7 +71,7 @@ class Annealing:
         if start == "posterior":
             resolve.check_density(vae.posterior, "a chain from q(z|x)")
         self.vae, self.start, self.chains, self.leapfrog = vae, start, chains, leapfrog
-        self.jit = prefers_xla(vae.decoder) and vae.likelihood.compute_dtype == "float32"
+        self.draws = Draws.of(vae)
         self._programs = Programs()
 
     @classmethod
@@ -92,11 +92,10 @@ class Annealing:
                 the base, and 1 / w has the mean 1 / p(x).
             at: numbers of betas to note log w at.
         """
-        draws = Draws.of(self.vae)
-        together = max(1, _FLOATS_AT_A_TIME // (self.chains * draws.widest))
+        together = self.draws.at_a_time(self.chains, _FLOATS_AT_A_TIME)
         betas, found = tf.constant(betas, tf.float32), []
         with progress(data, verbose) as bar:
-            for number, count, batch, q in draws.parts(data, together, pad=self.jit):
+            for number, count, batch, q in self.draws.parts(data, together, pad=self.draws.jit):
                 z = None if exact is None else tf.constant(exact[number + np.arange(len(batch.x)) % count])
                 numbers = tf.constant(seed, tf.int64), tf.constant(number, tf.int64)
                 pilots, chains = min(_PILOTS, self.chains), self.chains
@@ -109,15 +108,8 @@ class Annealing:
 
     def _program(self, kind: str, betas, at=()):
         """The compiled chains, made once for what a program depends on."""
-
-        def traced(*arguments, **numbers):
-            with noise.under_xla(self.jit):
-                return self._run(*arguments, **numbers)
-
-        def make():
-            return tf.function(traced, jit_compile=self.jit, reduce_retracing=not self.jit, autograph=False)
-
-        return self._programs.get((kind, betas.shape[0] if self.jit else None, at), make)
+        jit = self.draws.jit
+        return self._programs.get((kind, betas.shape[0] if jit else None, at), lambda: compiled(self._run, jit))
 
     def _base(self, batch, parameters):
         prior = self.vae.prior.distribution(self.vae.encode, batch.condition)
@@ -132,8 +124,7 @@ class Annealing:
 
         def normal(number):
             here = stream - tf.cast(number, tf.int64)
-            eps = noise.normal(seed, here, first * chains, rows * chains, vae.latent_dim, dtype)
-            return tf.transpose(tf.reshape(eps, [rows, chains, vae.latent_dim]), [1, 0, 2])
+            return noise.draws(seed, here, first, rows, chains, vae.latent_dim, dtype)
 
         def jitter(number):
             here = tf.constant(noise.ANNEALING * 3, tf.int64) - tf.cast(number, tf.int64)

@@ -1,5 +1,7 @@
 """The model without latents, which a VAE has to beat."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -18,12 +20,11 @@ def independent_pixels(vae, train, test) -> Estimate:
         vae: for its likelihood.
         train, test: arrays, splits or datasets.
     """
-    values = pixel_log_probs(vae, train, test)
-    return mean_of(values, measure=vae.likelihood.measure)
+    return mean_of(pixel_log_prob(vae, train)(test), measure=vae.likelihood.measure)
 
 
-def pixel_log_probs(vae, train, test) -> np.ndarray:
-    """What `independent_pixels` is the mean of, float64 `[N]`."""
+def pixel_log_prob(vae, train) -> Callable[..., np.ndarray]:
+    """From data to what `independent_pixels` is the mean of, float64 `[N]`, by the means over `train`."""
     likelihood = vae.likelihood
     mean, count = feed.mean(train, likelihood)
     if likelihood.support.integer:
@@ -35,5 +36,9 @@ def pixel_log_probs(vae, train, test) -> np.ndarray:
     model.build(feature_shape=vae.event_shape, event_shape=vae.event_shape)
     p = model.distribution(tf.constant(likelihood.matching(mean)[None], tf.float32))
     neutral, dtype = likelihood.support.neutral, likelihood.compute_dtype
-    examples = (batch.filled(neutral, dtype) for batch in feed.batches(test, likelihood))
-    return np.concatenate([model.log_prob(p, x, mask).numpy() for x, _, mask, _ in examples]).astype(np.float64)
+
+    def log_prob(data):
+        examples = (batch.filled(neutral, dtype) for batch in feed.batches(data, likelihood))
+        return np.concatenate([model.log_prob(p, x, mask).numpy() for x, _, mask, _ in examples]).astype(np.float64)
+
+    return log_prob

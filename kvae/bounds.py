@@ -6,7 +6,7 @@ import numpy as np
 
 from kvae import conditions
 from kvae.annealing import Annealing, sigmoid_schedule
-from kvae.estimates import Estimate, mean_of, spread
+from kvae.estimates import Estimate, log_mean_variance, mean_of, spread, weighted_mean_of
 
 
 def ais(
@@ -35,7 +35,7 @@ def ais(
     analysis of decoder-based generative models, arXiv 1611.04273.
     """
     found = annealed(vae, data, steps, chains, seed, start, leapfrog, verbose)
-    return weighted(*found, chains, vae.likelihood.measure)
+    return weighted_mean_of(*found, chains, vae.likelihood.measure)
 
 
 def annealed(vae, data, steps, chains, seed, start, leapfrog, verbose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,8 +79,8 @@ def sandwich(
     above = _log_mean(-annealing.run(data, betas, seed, exact=np.asarray(z), verbose=verbose).log_weight)
     measure, unknown = vae.likelihood.measure, np.full_like(below[0], np.nan)
     return {
-        "lower": weighted(*below, chains, measure),
-        "upper": weighted(-above[0], unknown, above[2], chains, measure),
+        "lower": weighted_mean_of(*below, chains, measure),
+        "upper": weighted_mean_of(-above[0], unknown, above[2], chains, measure),
         "gap": mean_of(-above[0] - below[0], unknown, chains),
     }
 
@@ -143,9 +143,9 @@ def rate_distortion(
         distortion = -(w * log_px_z).sum(axis=0)
         share = w * (log_px_z + distortion)  # how much each chain moves the mean, to first order
         variance = np.square(share).sum(axis=0) * spread(chains)
-        distortions.append(weighted(distortion, variance, ess, chains, vae.likelihood.measure))
+        distortions.append(weighted_mean_of(distortion, variance, ess, chains, vae.likelihood.measure))
         variance = np.square(beta * share - (w - 1.0 / chains)).sum(axis=0) * spread(chains)
-        rates.append(weighted(-beta * distortion - log_z, variance, ess, chains))
+        rates.append(weighted_mean_of(-beta * distortion - log_z, variance, ess, chains))
     return RateDistortion(wanted, rates, distortions)
 
 
@@ -154,16 +154,10 @@ def _check_steps(steps: int) -> None:
         raise ValueError(f"steps must be at least 1, got {steps}.")
 
 
-def weighted(values, variances, ess, chains: int, measure: str = "") -> Estimate:
-    """The mean of values `[N]` that come from weighted chains."""
-    return mean_of(values, variances, chains, measure)._replace(effective_sample_size=float(ess.mean()))
-
-
 def _log_mean(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log 1/S sum_s w_s of weights `[S, N]`, its variance by the delta method, effective sample size; each `[N]`."""
     largest = log_weight.max(axis=0)
     w = np.exp(log_weight - largest)
     ess = np.square(w.sum(axis=0)) / np.square(w).sum(axis=0)
-    chains = len(w)
-    variance = np.maximum(1.0 / ess - 1.0 / chains, 0.0) * spread(chains)
+    variance = log_mean_variance(ess, len(w))
     return largest + np.log(w.mean(axis=0)), variance, ess

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import feed
-from kvae.baseline import pixel_log_probs
+from kvae.baseline import pixel_log_prob
 from kvae.dimensions import collapsed
 from kvae.estimates import Estimate, mean_of
 from kvae.likelihoods import Normal
@@ -70,7 +70,8 @@ def diagnose(vae, data, train=None, samples: int = 10, seed: int = 0, probe_step
         probe_steps: 0 leaves the copy out.
     """
     found = scan(vae, data, samples, seed)
-    pixels = pixel_log_probs(vae, data if train is None else train, data)
+    pixel_model = pixel_log_prob(vae, data if train is None else train)
+    pixels = pixel_model(data)
     figures = {
         "elbo": mean_of(found.elbo, found.elbo_variance, samples, vae.likelihood.measure),
         "kl": mean_of(found.kl, found.kl_variance, samples),
@@ -84,8 +85,7 @@ def diagnose(vae, data, train=None, samples: int = 10, seed: int = 0, probe_step
     if train is not None:
         seen = scan(vae, train, samples, seed)
         figures["train_elbo"] = mean_of(seen.elbo, seen.elbo_variance, samples, vae.likelihood.measure)
-        pixels = pixel_log_probs(vae, train, train)
-        figures["train_learnt"] = mean_of(seen.elbo - pixels, seen.elbo_variance, samples)
+        figures["train_learnt"] = mean_of(seen.elbo - pixel_model(train), seen.elbo_variance, samples)
     unused = _unused(vae, data)
     said = _under_trained(figures)
     said = said or _scale(vae, figures) | _collapsed(vae, figures, unused)

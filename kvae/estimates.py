@@ -126,6 +126,17 @@ def spread(draws: int) -> float:
     return draws / (draws - 1) if draws > 1 else math.nan
 
 
+def log_mean_variance(effective_sample_size, draws: int):
+    """Of the logarithm of a mean weight, by the delta method: 1/ESS - 1/K, unbiased."""
+    return np.maximum(1.0 / effective_sample_size - 1.0 / draws, 0.0) * spread(draws)
+
+
+def weighted_mean_of(values, variances, effective_sample_size, samples: int, measure: str = "") -> Estimate:
+    """`mean_of` values that come from weighted draws, whose effective sample sizes are `[N]`."""
+    estimate = mean_of(values, variances, samples, measure)
+    return estimate._replace(effective_sample_size=float(effective_sample_size.mean()))
+
+
 def mean_of(values, variances=None, samples: int = 1, measure: str = "", unit: str = "nats") -> Estimate:
     """The mean of values `[N]`, each known with a variance `[N]` (None: exactly) from its `samples` draws."""
     n = len(values)

@@ -116,13 +116,14 @@ def compare(models: dict, data, samples: int = 5000, seed: int = 0, verbose: boo
     for name in others:
         check_comparable("nats", measures[first], "nats", measures[name])
     scans = {name: scan(vae, data, samples, seed + i, None, verbose) for i, (name, vae) in enumerate(models.items())}
-    differences = {}
-    for name in others:
-        columns, base = _columns(scans[name], samples), _columns(scans[first], samples)
-        differences[name] = {
+    base = _columns(scans[first], samples)
+    differences = {
+        name: {
             term: mean_of(values - base[term][0], variances + base[term][1], samples)
-            for term, (values, variances) in columns.items()
+            for term, (values, variances) in _columns(scans[name], samples).items()
         }
+        for name in others
+    }
     tables = {name: _table(scans[name], samples, seed + i, measures[name]) for i, name in enumerate(models)}
     return Comparison(tables, differences)
 

@@ -85,8 +85,8 @@ def length(data) -> int:
 
 def count(data) -> int | None:
     """How many examples there are, None where a pipeline does not say."""
-    split = split_of(data)
-    return None if split is None else len(split)
+    x = unpack(data).x
+    return len(x) if is_array(x) else None
 
 
 def divided(split: Split, share: float) -> tuple[Split, Split]:

@@ -6,10 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import families, noise, resolve
-from kvae.bounds import annealed, weighted
-from kvae.estimates import Estimate, mean_of
+from kvae.bounds import annealed
+from kvae.estimates import Estimate, mean_of, weighted_mean_of
 from kvae.importance import Draws
-from kvae.loop import prefers_xla
+from kvae.loop import compiled
 from kvae.progress import progress
 from kvae.scan import log_likelihood_of, scan
 
@@ -59,7 +59,7 @@ def gaps(
     log_likelihood = log_likelihood_of(best, samples, measure)
     if chains:
         log_p, variance, ess = annealed(vae, data, 1000, chains, seed, "posterior", 10, verbose)
-        log_likelihood = weighted(log_p, variance, ess, chains, measure)
+        log_likelihood = weighted_mean_of(log_p, variance, ess, chains, measure)
     return {
         "elbo": mean_of(amortized.elbo, amortized.elbo_variance, samples, measure),
         "best_elbo": mean_of(best.elbo, best.elbo_variance, samples, measure),
@@ -71,26 +71,24 @@ def gaps(
 
 def optimized(vae, data, steps: int, draws: int, seed: int, verbose: bool | str = "auto") -> np.ndarray:
     """The parameters of the best q for each example, `[N, units]`, see `kvae.families.Posterior.of`."""
-    found, jit = [], prefers_xla(vae.decoder) and vae.likelihood.compute_dtype == "float32"
-    together = max(1, _FLOATS_AT_A_TIME // (draws * Draws.of(vae).widest))
-    program = vae.methods.get(("optimize", draws), lambda: _program(vae, draws, jit))
+    found, parts = [], Draws.of(vae)
+    program = vae.methods.get(("optimize", draws), lambda: compiled(_optimizer(vae, draws), parts.jit))
     with progress(data, verbose) as bar:
-        for number, count, batch, q in Draws.of(vae).parts(data, together, pad=jit):
+        for number, count, batch, q in parts.parts(data, parts.at_a_time(draws, _FLOATS_AT_A_TIME), pad=parts.jit):
             numbers = tf.constant(seed, tf.int64), tf.constant(number, tf.int64)
             found.append(program(batch, q, *numbers, tf.constant(steps)).numpy()[:count])
             bar.update(count)
     return np.concatenate(found)
 
 
-def _program(vae, draws: int, jit: bool):
+def _optimizer(vae, draws: int):
     def optimize(batch, start, seed, first, steps):
         dtype, rows = start.dtype, batch.x.shape[0] or tf.shape(batch.x)[0]
         prior = vae.prior.distribution(vae.encode, batch.condition)
 
         def slope(parameters, number):
             stream = noise.LOCAL - tf.cast(number, tf.int64)
-            eps = noise.normal(seed, stream, first * draws, rows * draws, vae.latent_dim, dtype)
-            eps = tf.transpose(tf.reshape(eps, [rows, draws, vae.latent_dim]), [1, 0, 2])
+            eps = noise.draws(seed, stream, first, rows, draws, vae.latent_dim, dtype)
             with tf.GradientTape() as tape:
                 tape.watch(parameters)
                 q = vae.posterior.of(parameters)
@@ -114,8 +112,4 @@ def _program(vae, draws: int, jit: bool):
         state = tf.while_loop(lambda n, *_: n < steps, body, [0, start, zeros, zeros], parallel_iterations=1)
         return state[1]
 
-    def traced(*arguments):
-        with noise.under_xla(jit):
-            return optimize(*arguments)
-
-    return tf.function(traced, jit_compile=jit, reduce_retracing=not jit, autograph=False)
+    return optimize

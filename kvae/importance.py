@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kvae import families, feed, noise
 from kvae.batch import Batch
+from kvae.loop import prefers_xla
 from kvae.parts import looped
 
 FLOATS_AT_A_TIME = 16_000_000  # of the decoder's widest layer, in memory
@@ -30,6 +31,7 @@ class Draws:
 
     Attributes:
         widest: the most numbers that one example is anywhere in the decoder.
+        jit: whether long work on the decoder is for XLA.
     """
 
     def __init__(self, vae):
@@ -38,6 +40,7 @@ class Draws:
         shapes = [tensor.shape[1:] for layer in layers for tensor in keras.tree.flatten(layer.output)]
         known = [shape for shape in shapes if None not in shape]
         self.widest = max(math.prod(shape) for shape in [*known, vae.event_shape, (vae.latent_dim,)])
+        self.jit = prefers_xla(vae.decoder) and vae.likelihood.compute_dtype == "float32"
         self._function = vae.methods.function
 
     @classmethod
@@ -45,9 +48,9 @@ class Draws:
         """The model's own, made once."""
         return vae.methods.get("draws", lambda: cls(vae))
 
-    def at_a_time(self, samples: int) -> int:
+    def at_a_time(self, samples: int, floats: int = FLOATS_AT_A_TIME) -> int:
         """How many examples can be decoded together with so many draws each."""
-        return max(1, FLOATS_AT_A_TIME // (samples * self.widest))
+        return max(1, floats // (samples * self.widest))
 
     def encoded(self, data) -> Iterator[tuple[Batch, tf.Tensor]]:
         """The examples of data, checked and prepared, some at a time, with the parameters of q(z|x)."""

@@ -49,6 +49,16 @@ class Programs:
         return self.get(method.__qualname__, make)
 
 
+def compiled(function: Callable, jit: bool) -> Callable:
+    """A function compiled by XLA for each shape, or traced once for all; for those that draw noise within."""
+
+    def traced(*arguments, **keywords):
+        with noise.under_xla(jit):
+            return function(*arguments, **keywords)
+
+    return tf.function(traced, jit_compile=jit, reduce_retracing=not jit, autograph=False)
+
+
 def ticks() -> tf.data.Dataset:
     """An endless dataset of nothing: what Keras iterates over while a `Loop` does the work."""
     options = tf.data.Options()

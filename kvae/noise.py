@@ -64,6 +64,15 @@ def normal(seed, stream, first, rows, size, dtype="float32"):
     return tf.concat(_box_muller(lanes), axis=-1)[:, :size]
 
 
+def draws(seed, stream, first, rows, samples, size, dtype="float32"):
+    """`normal` for `samples` draws for each of `rows` examples, `[samples, rows, size]`.
+
+    Those of example number `first + i` are a function of (seed, stream, first + i, samples).
+    """
+    eps = normal(seed, stream, first * samples, rows * samples, size, dtype)
+    return tf.transpose(tf.reshape(eps, [rows, samples, size]), [1, 0, 2])
+
+
 def many_normals(seed: int, stream: int, first: int, rows: int, size: int) -> tf.Tensor:
     """`normal` in float32, for eager calls and very many rows: compiled, once for a number of rows.
 

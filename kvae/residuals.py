@@ -40,7 +40,7 @@ def calibration(vae, data, samples: int = 10, seed: int = 0) -> dict[str, Estima
         each = tf.stack([tf.reduce_sum(seen * value, axis=axes) for value in (square, *inside)])  # [3, S, B]
         return tf.reduce_mean(each, axis=1), tf.math.reduce_variance(each, axis=1), tf.reduce_sum(seen, axis=axes)[None]
 
-    function: Callable = vae.methods.get(("calibration", samples), lambda: tf.function(squares, reduce_retracing=True))
+    function: Callable = vae.methods.get("calibration", lambda: tf.function(squares, reduce_retracing=True))
     found = [
         function(batch, parameters, draws.normals(seed, number * samples, count, samples))
         for number, count, batch, parameters in draws.parts(data, together, pad=False)

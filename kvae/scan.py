@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import feed, resolve
-from kvae.estimates import Estimate, mean_of, spread
+from kvae.estimates import Estimate, log_mean_variance, spread, weighted_mean_of
 from kvae.importance import FLOATS_AT_A_TIME, Draws, evenly
-from kvae.loop import multiply_adds, prefers_xla
+from kvae.loop import multiply_adds
 from kvae.progress import progress
 
 _WORTH_COMPILING = 5e10  # multiply-adds of a batch: half a second
@@ -34,8 +34,8 @@ class Scan(NamedTuple):
         return self.reconstruction - self.kl
 
     def log_likelihood_variance(self, samples: int) -> np.ndarray:
-        """Of the estimate of log p(x), by the delta method: 1/ESS - 1/K."""
-        return np.maximum(1.0 / self.effective_sample_size - 1.0 / samples, 0.0) * spread(samples)
+        """Of the estimate of log p(x)."""
+        return log_mean_variance(self.effective_sample_size, samples)
 
 
 def scan(vae, data, samples, seed, chunk=None, verbose: bool | str = "auto", parameters=None) -> Scan:
@@ -53,7 +53,7 @@ def scan(vae, data, samples, seed, chunk=None, verbose: bool | str = "auto", par
     together = max(1, chunk // samples)  # examples; one, in several chunks, if samples > chunk
     chunk = evenly(samples, chunk)
     work = samples * multiply_adds(vae.decoder, vae.likelihood) * min(feed.ROWS, feed.count(data) or feed.ROWS)
-    jit = work > _WORTH_COMPILING and prefers_xla(vae.decoder)
+    jit = work > _WORTH_COMPILING and draws.jit
     found: list[tuple] = []
     with progress(data, verbose) as bar:
         for number, count, batch, q in draws.parts(data, together, pad=jit):
@@ -111,5 +111,5 @@ class _Sums:
 
 def log_likelihood_of(found: Scan, samples: int, measure: str) -> Estimate:
     """The mean of log p(x), with its effective sample size."""
-    estimate = mean_of(found.log_likelihood, found.log_likelihood_variance(samples), samples, measure)
-    return estimate._replace(effective_sample_size=float(found.effective_sample_size.mean()))
+    variance = found.log_likelihood_variance(samples)
+    return weighted_mean_of(found.log_likelihood, variance, found.effective_sample_size, samples, measure)
