@@ -17,8 +17,21 @@ def kl_per_dimension(vae, data) -> list[Estimate]:
     return [mean_of(column) for column in _table(vae, data).T]
 
 
+def collapse(vae, data, epsilon: float = 0.01) -> list[Estimate]:
+    """P_x[KL(q(z_j|x) || p(z_j)) < epsilon] for each latent dimension j: the part of the examples it tells nothing of.
+
+    Args:
+        vae, data: as for `kl_per_dimension`.
+        epsilon: nats below which q(z_j|x) is as good as the prior.
+
+    Reference: as for `collapsed`.
+    """
+    below = (_table(vae, data) < epsilon).astype(np.float64)
+    return [mean_of(column, unit="") for column in below.T]
+
+
 def collapsed(vae, data, epsilon: float = 0.01, delta: float = 0.01) -> np.ndarray:
-    """Which dimensions are (epsilon, delta)-collapsed, bool `[latent_dim]`: P_x[KL_j(x) < epsilon] >= 1 - delta.
+    """Which dimensions are (epsilon, delta)-collapsed, bool `[latent_dim]`: where `collapse` is 1 - delta or more.
 
     Args:
         vae, data: as for `kl_per_dimension`.
@@ -28,7 +41,7 @@ def collapsed(vae, data, epsilon: float = 0.01, delta: float = 0.01) -> np.ndarr
     Reference: Lucas, Tucker, Grosse, Norouzi (2019), Don't blame the ELBO! A linear VAE perspective on posterior
     collapse, arXiv 1911.02469.
     """
-    return (_table(vae, data) < epsilon).mean(axis=0) >= 1.0 - delta
+    return np.array([part.mean for part in collapse(vae, data, epsilon)]) >= 1.0 - delta
 
 
 def _table(vae, data) -> np.ndarray:

@@ -10,7 +10,7 @@ from kvae.baseline import independent_pixels
 from kvae.bounds import RateDistortion, ais, rate_distortion, sandwich
 from kvae.codes import knn_accuracy
 from kvae.diagnosis import Diagnosis, diagnose
-from kvae.dimensions import collapsed, kl_per_dimension
+from kvae.dimensions import collapse, collapsed, kl_per_dimension
 from kvae.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
 from kvae.estimates import Estimate, bits_per_dim, check_comparable, mean_of, ratio_of
 from kvae.gaps import gaps
@@ -26,6 +26,7 @@ __all__ = [
     "ais",
     "bits_per_dim",
     "calibration",
+    "collapse",
     "collapsed",
     "compare",
     "dci",

@@ -41,8 +41,13 @@ class DimensionsTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters((0.01, 0.01), (0.01, 0.5), (0.05, 0.01), (1e-9, 0.01), (5.0, 0.0))
     def test_collapsed(self, epsilon, delta):
         expected = np.mean(self.exact() < epsilon, axis=0) >= 1 - delta
-        found = kvae.evaluate.collapsed(model(self.SLOPES, self.SCALE), X, epsilon, delta)
+        vae = model(self.SLOPES, self.SCALE)
+        found = kvae.evaluate.collapsed(vae, X, epsilon, delta)
         self.assertAllEqual(found, expected)
+        parts = kvae.evaluate.collapse(vae, X, epsilon)
+        share = np.mean(self.exact() < epsilon, axis=0)
+        self.assertAllClose([e.mean for e in parts], share, atol=1e-12)
+        self.assertAllClose([e.standard_error for e in parts], np.sqrt(share * (1 - share) / 299), atol=1e-12)
 
     def test_collapsed_by_the_definition(self):
         """KL_j = (a x)^2 / 2 < 0.01 for |x| < 0.141 / a: 2.83 for a = 0.05, almost all; 1.41 for a = 0.1, 84 %."""
