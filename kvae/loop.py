@@ -211,7 +211,6 @@ class Loop:
             else:
                 self._run(0, self.done, target - self.done)
             self.done = target
-            self.logs = self.model.get_metrics_result()
         if self.asked == self.steps:
             self.rewind()
         return self.logs
@@ -233,17 +232,17 @@ class Loop:
             position = int(self.model.position)
             count = min(steps, self.batches - position)
             self._run(int(self.model.passes), position, count)
-            self.model.position.assign(position + count)
+            self.model.position.value.assign(position + count)
             steps -= count
 
     def end_pass(self) -> None:
         """Begin the next pass, where the one at hand is complete."""
-        if self.model.position >= self.batches:
+        if int(self.model.position) >= self.batches:
             self._next_pass()
 
     def _next_pass(self) -> None:
-        self.model.passes.assign_add(1)
-        self.model.position.assign(0)
+        self.model.passes.value.assign_add(1)
+        self.model.position.value.assign(0)
 
     def _run(self, passes: int, first: int, count: int) -> None:
         size = self.split.batch_size
@@ -256,9 +255,9 @@ class Loop:
             self.rows = passes, tf.constant(rows[0].reshape(whole, size)), tf.constant(rows[1][None])
         in_whole = min(count, whole - first)
         if in_whole > 0:
-            self._program(self.training)(self.arrays, self.rows[1], first, in_whole)
+            self.logs = self._program(self.training)(self.arrays, self.rows[1], first, in_whole)
         if count > max(in_whole, 0):  # the ragged batch comes once a pass: not worth a compilation
-            self._program(False)(self.arrays, self.rows[2], 0, 1)
+            self.logs = self._program(False)(self.arrays, self.rows[2], 0, 1)
 
     def _program(self, may_jit: bool):
         """The compiled loop, made once for a model and a way of preparing its data."""
@@ -292,5 +291,6 @@ def _program(model, preparation: Preparation, training: bool, jit: bool):
 
         with noise.under_xla(jit):
             tf.while_loop(lambda i: i < first + count, body, [first], parallel_iterations=1)
+            return model.trackers.logs()
 
     return program
