@@ -45,6 +45,8 @@ def grid(images, columns: int = 10, title: str = "", low=None, high=None):
         raise ValueError("There are no images to draw.")
     low = min(x.min() for x in images) if low is None else low
     high = max(x.max() for x in images) if high is None else high
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}.")
     rows = math.ceil(len(images) / columns)
     figure = _figure(0.8 * columns, 0.8 * rows + 0.4)
     for i in range(rows * columns):
@@ -68,25 +70,31 @@ def reconstructions(x, means, columns: int = 10, title: str = "inputs, and below
 def worst(x, means, scores, count: int = 20, columns: int = 10):
     """The reconstructions of the examples with the lowest scores `[N]`, such as `vae.elbo(x)`, the worst first."""
     order = np.argsort(np.asarray(scores))[:count]
-    x = np.asarray(x)[order]
-    means = means if hasattr(means, "reconstruct") else np.asarray(means)[order]
-    return reconstructions(x, means, columns, "the worst reconstructions, the worst first")
+    means = np.asarray(means.reconstruct(x) if hasattr(means, "reconstruct") else means)
+    return reconstructions(np.asarray(x)[order], means[order], columns, "the worst reconstructions, the worst first")
 
 
-def curves(history: dict[str, list[float]]):
+def curves(history):
     """ELBO, reconstruction and KL over the epochs, training and validation; and what else was logged.
 
     Args:
-        history: `fit(...).history`. `beta` and `learning_rate` have panels of their own where they are logged.
+        history: what `fit` returned, or its `.history`. `beta` and `learning_rate` have panels of their own where they
+            are logged. Where only every n-th epoch was validated, validation is drawn there.
     """
+    history = getattr(history, "history", history)
     beside = [name for name in ("beta", "learning_rate") if name in history]
     names = [name for name in ("elbo", "reconstruction", "kl") if name in history] + beside
+    if not names:
+        raise ValueError(
+            f"A history of a kvae.VAE has elbo, reconstruction or kl in it; this one has {sorted(history)}."
+        )
     figure = _figure(3 * len(names), 3)
     for i, name in enumerate(names):
         axes = figure.add_subplot(1, len(names), i + 1)
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             if key in history:
-                axes.plot(np.arange(1, len(history[key]) + 1), history[key], label=label)
+                every = len(history[name]) // max(1, len(history[key]))
+                axes.plot(every * np.arange(1, len(history[key]) + 1), history[key], label=label)
         axes.set_xlabel("epoch")
         axes.set_title(name.replace("_", " ") if name in beside else f"{name}, nats")
         if name not in beside:
@@ -110,7 +118,8 @@ def traversals(decode, code, dimensions, steps: int = 9, reach: float = 3.0):
         dimensions: which to move along.
         steps, reach: how many values, and how far from 0.
     """
-    z = np.repeat(np.asarray(code, np.float32)[None], len(dimensions) * steps, axis=0)
+    code, dimensions = np.asarray(code, np.float32).reshape(-1), np.atleast_1d(dimensions)
+    z = np.repeat(code[None], len(dimensions) * steps, axis=0)
     for row, dimension in enumerate(dimensions):
         z[row * steps : (row + 1) * steps, dimension] = np.linspace(-reach, reach, steps)
     return grid(_decoded(decode, z), steps, f"along latents {', '.join(map(str, dimensions))}")

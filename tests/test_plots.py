@@ -2,6 +2,7 @@
 
 import os
 
+import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -45,6 +46,25 @@ class GridsTest(tf.test.TestCase):
             x = np.linspace(low, high, 2 * 3 * 3 * 3).reshape(2, 3, 3, 3).astype(dtype)
             drawn = np.stack(images(plots.grid(x)))
             self.assertAllClose(drawn, (x.astype(np.float32) - low) / (high - low), atol=1e-6)
+
+    def test_the_worst_of_masked_examples(self):
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        x = examples(vae.likelihood, vae.event_shape, n=5)
+        mask = np.random.default_rng(1).random(x.shape) < 0.6
+        split = kvae.data.Split(np.where(mask, x, 99.0).astype(np.float32), mask=mask)
+        scores = np.array([3.0, 1.0, 2.0, 0.0, 4.0])
+        drawn = images(plots.worst(split, vae, scores, count=2))[2:]
+        means = vae.reconstruct(x, mask=mask).numpy()[[3, 1]]
+        self.assertAllClose(np.stack(drawn).reshape(2, -1), means.reshape(2, -1), atol=1e-6)
+
+    def test_curves_of_epochs_that_were_validated(self):
+        history = {"elbo": list(range(6)), "val_elbo": [1.0, 3.0, 5.0]}
+        self.assertAllEqual(plots.curves(history).axes[0].lines[1].get_xdata(), [2, 4, 6])
+        whole = keras.callbacks.History()
+        whole.history = history
+        self.assertAllEqual(plots.curves(whole).axes[0].lines[0].get_xdata(), np.arange(1, 7))
+        with self.assertRaisesRegex(ValueError, r"this one has \['loss'\]"):
+            plots.curves({"loss": [1.0]})
 
     def test_splits_and_errors(self):
         split = kvae.data.from_arrays(self.X[:, :, :, 0], validation=0.0).train
