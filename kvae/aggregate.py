@@ -28,11 +28,10 @@ def rate(vae, data, samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
 
     References: Hoffman, Johnson (2016), ELBO surgery. Alemi et al. (2018), Fixing a broken ELBO, arXiv 1711.00464.
     """
-    resolve.check_density(vae.posterior, "the mutual information")
+    resolve.check_density(vae, "the mutual information")
     if vae.prior.conditional:
         raise ValueError(f"rate needs one prior p(z) for all examples; {type(vae.prior).__name__} has one for each.")
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}.")
+    resolve.check_at_least(1, samples=samples)
     parameters = [parameters for _, parameters in Draws.of(vae).encoded(data)]
     q = vae.posterior.of(tf.concat(parameters, axis=0))
     n = int(q.batch_shape[0])

@@ -65,11 +65,9 @@ class Annealing:
     def __init__(self, vae, start: str, chains: int, leapfrog: int):
         if start not in STARTS:
             raise ValueError(f"start must be one of {STARTS}, got {start!r}.")
-        for name, number in (("chains", chains), ("leapfrog", leapfrog)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}.")
+        resolve.check_at_least(1, chains=chains, leapfrog=leapfrog)
         if start == "posterior":
-            resolve.check_density(vae.posterior, "a chain from q(z|x)")
+            resolve.check_density(vae, "a chain from q(z|x)")
         self.vae, self.start, self.chains, self.leapfrog = vae, start, chains, leapfrog
         self.draws = Draws.of(vae)
         self._programs = Programs()
@@ -77,6 +75,7 @@ class Annealing:
     @classmethod
     def of(cls, vae, start: str, chains: int, leapfrog: int) -> "Annealing":
         """The model's own, made once."""
+        resolve.check_model(vae)
         return vae.methods.get(("annealing", start, chains, leapfrog), lambda: cls(vae, start, chains, leapfrog))
 
     def run(

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kvae import feed
 from kvae.estimates import Estimate, mean_of
+from kvae.resolve import check_model
 
 
 def independent_pixels(vae, train, test) -> Estimate:
@@ -25,6 +26,7 @@ def independent_pixels(vae, train, test) -> Estimate:
 
 def pixel_log_prob(vae, train) -> Callable[..., np.ndarray]:
     """From data to what `independent_pixels` is the mean of, float64 `[N]`, by the means over `train`."""
+    check_model(vae)
     likelihood = vae.likelihood
     mean, count = feed.mean(train, likelihood)
     if likelihood.support.integer:

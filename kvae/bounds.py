@@ -6,7 +6,8 @@ import numpy as np
 
 from kvae import conditions
 from kvae.annealing import Annealing, sigmoid_schedule
-from kvae.estimates import Estimate, log_mean_variance, mean_of, spread, weighted_mean_of
+from kvae.estimates import Estimate, log_mean_variance, spread, weighted_mean_of
+from kvae.resolve import check_at_least
 
 
 def ais(
@@ -40,7 +41,7 @@ def ais(
 
 def annealed(vae, data, steps, chains, seed, start, leapfrog, verbose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log p(x) of each example as `ais` has it, its variance, and the effective sample size, `[N]` each."""
-    _check_steps(steps)
+    check_at_least(1, steps=steps)
     annealing = Annealing.of(vae, start, chains, leapfrog)
     return _log_mean(annealing.run(data, sigmoid_schedule(steps), seed, verbose=verbose).log_weight)
 
@@ -81,7 +82,7 @@ def sandwich(
     return {
         "lower": weighted_mean_of(*below, chains, measure),
         "upper": weighted_mean_of(-above[0], unknown, above[2], chains, measure),
-        "gap": mean_of(-above[0] - below[0], unknown, chains),
+        "gap": weighted_mean_of(-above[0] - below[0], unknown, np.minimum(below[2], above[2]), chains),
     }
 
 
@@ -124,7 +125,7 @@ def rate_distortion(
     Reference: Huang, Makhzani, Cao, Grosse (2020), Evaluating lossy compression rates of deep generative models, arXiv
     2008.06653.
     """
-    _check_steps(steps)
+    check_at_least(1, steps=steps)
     wanted = np.unique(np.asarray(betas, np.float32))
     if not len(wanted) or wanted[0] <= 0.0 or not np.isfinite(wanted[-1]):
         raise ValueError(f"betas must be positive numbers, got {betas!r}.")
@@ -147,11 +148,6 @@ def rate_distortion(
         variance = np.square(beta * share - (w - 1.0 / chains)).sum(axis=0) * spread(chains)
         rates.append(weighted_mean_of(-beta * distortion - log_z, variance, ess, chains))
     return RateDistortion(wanted, rates, distortions)
-
-
-def _check_steps(steps: int) -> None:
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}.")
 
 
 def _log_mean(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -40,14 +40,14 @@ class Checkpoint(keras.callbacks.Callback):
         self.filepath, self.seconds, self.on_sigterm = _keras_path(filepath), float(seconds), bool(on_sigterm)
         self._saved_at = -math.inf
         self._unsaved = False
-        self._asked_to_end = False
+        self._asked_to_end = self._listening = False
         self._handler_before: Any = None
 
     def on_train_begin(self, logs=None):
         """Listen for SIGTERM."""
         if self.on_sigterm:
             self._asked_to_end = False
-            self._handler_before = signal.signal(signal.SIGTERM, self._note_sigterm)
+            self._handler_before, self._listening = signal.signal(signal.SIGTERM, self._note_sigterm), True
 
     def _note_sigterm(self, number, frame):
         self._asked_to_end = True
@@ -69,8 +69,13 @@ class Checkpoint(keras.callbacks.Callback):
         """Save what is not saved yet."""
         if self._unsaved:
             self._save()
-        if self.on_sigterm:
+        self.on_fit_exit()
+
+    def on_fit_exit(self):
+        """Listen no more, however the fit has ended."""
+        if self._listening:
             signal.signal(signal.SIGTERM, self._handler_before)
+            self._listening = False
 
     def _save(self):
         save_model(self.model, self.filepath)
@@ -97,7 +102,8 @@ class BestCheckpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Read the best value so far, where the file is there and was judged by the same log."""
         note = read_note(self.filepath)
-        self.best = note["value"] if note.get("monitor") == self.monitor else None
+        value = note.get("value") if note.get("monitor") == self.monitor else None
+        self.best = None if value is None or not math.isfinite(value) else value
 
     def on_epoch_end(self, epoch, logs=None):
         """Save, where the epoch is the best so far."""
@@ -107,6 +113,8 @@ class BestCheckpoint(keras.callbacks.Callback):
                 "fit(validation_data=...), or monitor another log."
             )
         value = float(logs[self.monitor])
+        if not math.isfinite(value):
+            return
         if self.best is None or self._sign * value > self._sign * self.best:
             note = {"monitor": self.monitor, "value": value, "epoch": epoch}
             save_model(self.model, self.filepath, note)
@@ -138,7 +146,7 @@ class Diagnose(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Refuse what could not be diagnosed before the training, and forget an earlier one."""
-        check_density(self.model.posterior, "a diagnosis")
+        check_density(self.model, "a diagnosis")
         for data in (self.data, self.train):
             if data is not None:
                 next(feed.batches(data, self.model.likelihood, self.model.condition_shape))

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kvae import feed
 from kvae.estimates import Estimate
+from kvae.resolve import check_model
 
 
 def knn_accuracy(vae, train, test, neighbours: int = 15) -> Estimate:
@@ -26,6 +27,7 @@ def knn_accuracy(vae, train, test, neighbours: int = 15) -> Estimate:
     """
     from sklearn.neighbors import KNeighborsClassifier
 
+    check_model(vae)
     codes, labels = zip(*(_coded(vae, part, name) for part, name in ((train, "train"), (test, "test"))), strict=True)
     if not 1 <= neighbours <= len(labels[0]):
         raise ValueError(f"neighbours must be 1 to {len(labels[0])}, the examples of train, got {neighbours}.")
@@ -38,5 +40,6 @@ def _coded(vae, part, name: str) -> tuple[np.ndarray, np.ndarray]:
     split = feed.split_of(part)
     if split is None or split.y is None or np.ndim(split.y) != 1:
         raise ValueError(f"{name} needs one label for each example: give a split that has labels, or (x, y).")
+    feed.check_split(split, vae.likelihood, vae.condition_shape)
     condition = None if vae.condition_shape is None else split.y
     return tf.convert_to_tensor(vae.encode(split, condition).mean()).numpy(), np.asarray(split.y)

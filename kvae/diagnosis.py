@@ -14,6 +14,7 @@ from kvae.estimates import Estimate, mean_of
 from kvae.likelihoods import Normal
 from kvae.objectives import ELBO
 from kvae.residuals import calibration
+from kvae.resolve import check_at_least
 from kvae.scan import Scan, scan
 
 _NO_KL = 0.1  # nats; a code that carries less carries nothing
@@ -29,8 +30,8 @@ class Diagnosis(NamedTuple):
     """What `diagnose` found.
 
     Attributes:
-        faults: those found, the cause first: "under-trained", "scale too large", "scale too small", "collapsed",
-            "overfitting". Empty where the model is healthy.
+        faults: those found, the cause first: "not finite", "under-trained", "scale too large", "scale too small",
+            "collapsed", "overfitting"; "too few examples" to tell. Empty where the model is healthy.
         text: a sentence or two on each, with figures and what to try.
         figures: the `Estimate`s behind it.
         unused: the latent dimensions that carry nothing (Lucas et al. 2019); empty where it cannot be said.
@@ -54,7 +55,8 @@ def diagnose(vae, data, train=None, samples: int = 10, seed: int = 0, probe_step
     """Say in a sentence or two whether a model is healthy, and if not, what is wrong and what to try.
 
     - Under-trained: a copy, trained for `probe_steps` more steps of Adam, gains more than 5 % of what the ELBO has
-      gained on independent pixels; or the ELBO of 30 examples or more is not clearly above independent pixels.
+      gained on independent pixels; or the ELBO is not clearly above independent pixels (of less than 30 examples
+      that is called too few examples).
     - Scale too large or too small, of a normal likelihood: `calibration` is below 0.5 or above 2.
     - Collapsed: the KL term is below 0.1 nats, or every latent dimension is `collapsed`.
     - Overfitting: of what the ELBO has gained on independent pixels over the training data, new data lose half.
@@ -63,13 +65,17 @@ def diagnose(vae, data, train=None, samples: int = 10, seed: int = 0, probe_step
         vae: a `kvae.VAE` whose posterior has a density. It is not changed; making the copy draws from Keras' generator
             of first weights.
         data: new examples, such as the validation part: an array, a split, or a finite `tf.data.Dataset` of batches.
-        train: the training data, to tell overfitting. Without them the copy is trained on one half of `data`, where
-            these are arrays, and judged on the other.
+        train: the training data, to tell overfitting. Without them the copy is trained on one half of `data` and judged
+            on the other.
         samples: draws of z for each example.
         seed: of the draws.
         probe_steps: 0 leaves the copy out.
     """
+    check_at_least(0, probe_steps=probe_steps)
+    data, train = feed.held(data), None if train is None else feed.held(train)
     found = scan(vae, data, samples, seed)
+    if not np.isfinite(found.elbo).all():
+        return _not_finite(found, samples, vae.likelihood.measure)
     pixel_model = pixel_log_prob(vae, data if train is None else train)
     pixels = pixel_model(data)
     figures = {
@@ -93,6 +99,15 @@ def diagnose(vae, data, train=None, samples: int = 10, seed: int = 0, probe_step
     return Diagnosis(tuple(said), " ".join(said.values()) or _healthy(vae, figures, unused), figures, unused)
 
 
+def _not_finite(found: Scan, samples: int, measure: str) -> Diagnosis:
+    bad = int((~np.isfinite(found.elbo)).sum())
+    text = f"Not finite: the ELBO of {bad} of {len(found.elbo)} examples is not a finite number; weights or "
+    text += "activations have overflowed. Go back to an earlier checkpoint, and train with a tenth of the learning "
+    text += "rate, or with clipnorm=1."
+    figures = {"elbo": mean_of(found.elbo, found.elbo_variance, samples, measure), "kl": mean_of(found.kl)}
+    return Diagnosis(("not finite",), text, figures, ())
+
+
 def _unused(vae, data) -> tuple[int, ...]:
     try:
         return tuple(np.flatnonzero(collapsed(vae, data)).tolist())
@@ -114,8 +129,12 @@ def _under_trained(figures) -> dict[str, str]:
 
 
 def _no_better_than_pixels(figures) -> dict[str, str]:
-    if _clearly(figures["learnt"], 0.0) or figures["learnt"].examples < _FEW:
+    if _clearly(figures["learnt"], 0.0):
         return {}
+    if figures["learnt"].examples < _FEW:
+        text = f"Too few examples: the ELBO, {figures['elbo'].mean:.2f} nats, less that of independent pixels is "
+        text += f"{figures['learnt'].mean:.2f}, which may be chance. Give {_FEW} examples or more."
+        return {"too few examples": text}
     text = f"Under-trained: the ELBO, {figures['elbo'].mean:.2f} nats, is not clearly above the log-likelihood of "
     text += f"independent pixels, {figures['independent_pixels'].mean:.2f}. "
     return {"under-trained": text + "Train for longer, or with another learning rate."}
@@ -175,18 +194,12 @@ def _probe(vae, data, train, found: Scan, samples: int, seed: int, steps: int) -
     """What more training on `train`, or half of data, adds to the ELBO of data, or of their other half."""
     before, variance = found.elbo, found.elbo_variance
     if train is None:
-        split = feed.split_of(data)
-        if split is None or len(split) < 4:
+        if len(data) < 4:
             return {}
-        train, data = feed.divided(split.replace(array=split.x, scale=1.0, dynamic=False), 0.5)  # x as it was scanned
+        train, data = feed.divided(data.replace(array=data.x, scale=1.0, dynamic=False), 0.5)  # x as it was scanned
         before, variance = before[len(train) :], variance[len(train) :]
-    examples, size = feed.count(train), None
-    if examples is not None:
-        size, batches = _BATCH, math.ceil(examples / _BATCH)
-    else:
-        train, batches = train.repeat(), feed.length(train) or steps
-    copy = _copy(vae)
-    copy.fit(train, batch_size=size, steps_per_epoch=min(steps, _PASSES * batches), epochs=1, verbose=0)
+    copy, batches = _copy(vae), math.ceil(len(train) / _BATCH)
+    copy.fit(train, batch_size=_BATCH, steps_per_epoch=min(steps, _PASSES * batches), epochs=1, verbose=0)
     after = scan(copy, data, samples, seed + 1)
     return {"gain_by_training": mean_of(after.elbo - before, after.elbo_variance + variance, samples)}
 

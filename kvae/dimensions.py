@@ -26,7 +26,10 @@ def collapse(vae, data, epsilon: float = 0.01) -> list[Estimate]:
 
     Reference: as for `collapsed`.
     """
-    below = (_table(vae, data) < epsilon).astype(np.float64)
+    if not epsilon > 0.0:
+        raise ValueError(f"epsilon must be positive, got {epsilon}.")
+    table = _table(vae, data)
+    below = np.where(np.isfinite(table), table < epsilon, np.nan)
     return [mean_of(column, unit="") for column in below.T]
 
 
@@ -41,12 +44,14 @@ def collapsed(vae, data, epsilon: float = 0.01, delta: float = 0.01) -> np.ndarr
     Reference: Lucas, Tucker, Grosse, Norouzi (2019), Don't blame the ELBO! A linear VAE perspective on posterior
     collapse, arXiv 1911.02469.
     """
+    if not 0.0 <= delta < 1.0:
+        raise ValueError(f"delta must be in [0, 1), got {delta}.")
     return np.array([part.mean for part in collapse(vae, data, epsilon)]) >= 1.0 - delta
 
 
 def _table(vae, data) -> np.ndarray:
     """KL_j for each example, float64 `[N, latent_dim]`."""
-    resolve.check_density(vae.posterior, "the KL divergence of a dimension")
+    resolve.check_density(vae, "the KL divergence of a dimension")
     rows = []
     for batch, parameters in Draws.of(vae).encoded(data):
         q = vae.posterior.of(parameters)

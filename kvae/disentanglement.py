@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.estimates import Estimate
+from kvae.resolve import check_at_least
 
 
 def mutual_information_gap(codes, factors, bins: int = 20, seed: int = 0, resamples: int = 50) -> Estimate:
@@ -27,6 +28,7 @@ def mutual_information_gap(codes, factors, bins: int = 20, seed: int = 0, resamp
 
     Reference: Chen, Li, Grosse, Duvenaud (2018), Isolating sources of disentanglement in VAEs, arXiv 1802.04942.
     """
+    check_at_least(2, bins=bins)
     codes, factors = _checked(codes, factors)
     binned = [_binned(code, bins) for code in codes.T]
 
@@ -92,7 +94,7 @@ class DCI(NamedTuple):
 def dci(codes, factors, seed: int = 0, trees: int = 50, resamples: int = 20) -> DCI:
     """DCI, with the importances R_jk of code j for factor k out of random forests.
 
-    D_j = 1 - H(R_j. / sum R_j.) / log K, C_k = 1 - H(R_.k / sum R_.k) / log D.
+    D_j = 1 - H(R_j. / sum R_j.) / log K, C_k = 1 - H(R_.k / sum R_.k) / log D. Factors that never vary are left out.
 
     Args:
         codes, factors: arrays.
@@ -103,12 +105,14 @@ def dci(codes, factors, seed: int = 0, trees: int = 50, resamples: int = 20) -> 
     """
     from sklearn.ensemble import RandomForestClassifier
 
+    check_at_least(1, trees=trees)
     codes, factors = _checked(codes, factors)
+    varying = [len(np.unique(factor)) > 1 for factor in factors.T]
 
     def score(fitted, held):
         columns, accuracies = [], []
-        for factor in factors.T:
-            forest = RandomForestClassifier(trees, max_features=None, random_state=seed)
+        for factor in factors[:, varying].T:
+            forest = RandomForestClassifier(trees, max_features=None, random_state=seed % 2**32)
             forest.fit(codes[fitted], factor[fitted])
             columns.append(forest.feature_importances_)
             accuracies.append(forest.score(codes[held], factor[held]))
@@ -136,8 +140,9 @@ def factor_vae_score(
 
     Reference: Kim, Mnih (2018), Disentangling by factorising, arXiv 1802.05983.
     """
+    check_at_least(2, groups=groups, size=size)
     codes, factors = _checked(codes, factors)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(seed % 2**64)
     varying = [k for k, factor in enumerate(factors.T) if len(np.unique(factor)) > 1]
 
     def score(kept):
@@ -161,7 +166,7 @@ def factor_vae_score(
 
 def _estimates(score: Callable, parts: list[np.ndarray], seed: int, resamples: int) -> list[Estimate]:
     """What `score` says of the rows in `parts`, with the spread of what it says of rows drawn from each of them."""
-    random = np.random.default_rng([seed, 1])
+    random = np.random.default_rng([seed % 2**64, 1])
     values = np.atleast_1d(score(*parts))
     again = [np.atleast_1d(score(*(random.choice(part, len(part)) for part in parts))) for _ in range(resamples)]
     errors = np.nanstd(again, axis=0, ddof=1) if resamples > 1 else np.full(len(values), math.nan)
@@ -179,6 +184,8 @@ def _checked(codes, factors) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"factors must be integers (classes), got dtype {factors.dtype}. Cut numbers into classes.")
     if all(len(np.unique(factor)) < 2 for factor in factors.T):
         raise ValueError("No factor varies: each has one value only.")
+    if not codes.std(axis=0).any():
+        raise ValueError("No code varies: each has one value only.")
     return codes, factors
 
 
@@ -209,5 +216,5 @@ def _purity(weights: np.ndarray) -> np.ndarray:
 
 
 def _halves(n: int, seed: int) -> list[np.ndarray]:
-    order = np.random.default_rng(seed).permutation(n)
+    order = np.random.default_rng(seed % 2**64).permutation(n)
     return [order[: n // 2], order[n // 2 :]]

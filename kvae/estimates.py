@@ -9,9 +9,9 @@ import numpy as np
 class Estimate(NamedTuple):
     """A number with its errors.
 
-    Estimates compare by their means (`a < b`) and subtract (`a - b`, with the errors of independent estimates; for two
-    models on the same data `kvae.evaluate.compare` is sharper). A mass beside a density, or other units, raise a
-    ValueError.
+    Estimates compare by their means (`a < b`), add and subtract (with the errors of independent estimates; for two
+    models on the same data `kvae.evaluate.compare` is sharper) and are multiplied by numbers. A mass beside a density,
+    or other units, raise a ValueError.
 
     Attributes:
         mean: over the examples.
@@ -50,6 +50,28 @@ class Estimate(NamedTuple):
 
     def __ge__(self, other):
         return self.mean >= _comparable(self, other)
+
+    def __neg__(self):
+        return self._replace(mean=-self.mean)
+
+    def __add__(self, other):
+        return self - (-other)
+
+    def __radd__(self, other):
+        return self + other
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __mul__(self, factor):
+        if isinstance(factor, tuple):
+            return NotImplemented
+        names = ("mean", "standard_error", "monte_carlo_error")
+        scaled = self._replace(**{name: abs(factor) * getattr(self, name) for name in names})
+        return scaled if factor >= 0 else -scaled
+
+    def __rmul__(self, factor):
+        return self * factor
 
     def __sub__(self, other):
         mean = self.mean - _comparable(self, other)
@@ -97,6 +119,8 @@ def bits_per_dim(log_likelihood: Estimate, elements: int, levels: int | None = N
     """
     if log_likelihood.unit != "nats" or log_likelihood.measure not in ("mass", "density"):
         raise ValueError(f"bits_per_dim takes a log-likelihood in nats, got {log_likelihood!r}.")
+    if elements < 1 or (levels is not None and levels < 2):
+        raise ValueError(f"bits_per_dim needs one element and two levels or more, got {elements} and {levels}.")
     if (levels is None) != (log_likelihood.measure == "mass"):
         raise ValueError(
             "A density has no bits/dim until it is said how many levels x had before it was dequantised, a mass needs "
@@ -115,6 +139,8 @@ def bits_per_dim(log_likelihood: Estimate, elements: int, levels: int | None = N
 
 def ratio_of(values, weights, variances=None, samples: int = 1, measure: str = "", unit: str = "") -> Estimate:
     """sum(values) / sum(weights) over the examples `[N]`, with the errors of a ratio: those of its residuals."""
+    if not weights.sum():
+        return Estimate(math.nan, math.nan, math.nan, float(samples), unit, measure, samples, len(values))
     mean = values.sum() / weights.sum()
     residual = mean_of((values - mean * weights) / weights.mean(), None, samples, measure, unit)
     draws = 0.0 if variances is None else float(np.sqrt(variances.sum()) / weights.sum())

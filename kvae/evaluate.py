@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kvae import feed
 from kvae.aggregate import rate
 from kvae.baseline import independent_pixels
 from kvae.bounds import RateDistortion, ais, rate_distortion, sandwich
@@ -12,9 +13,10 @@ from kvae.codes import knn_accuracy
 from kvae.diagnosis import Diagnosis, diagnose
 from kvae.dimensions import collapse, collapsed, kl_per_dimension
 from kvae.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
-from kvae.estimates import Estimate, bits_per_dim, check_comparable, mean_of, ratio_of
+from kvae.estimates import Estimate, bits_per_dim, check_comparable, ratio_of, weighted_mean_of
 from kvae.gaps import gaps
 from kvae.residuals import calibration
+from kvae.resolve import check_model
 from kvae.scan import Scan, log_likelihood_of, scan
 
 __all__ = [
@@ -110,9 +112,11 @@ def compare(models: dict, data, samples: int = 5000, seed: int = 0, verbose: boo
     Raises:
         ValueError: where some have masses and some densities.
     """
-    measures = {name: vae.likelihood.measure for name, vae in models.items()}
-    if not models:
-        raise ValueError("There are no models to compare.")
+    if not isinstance(models, dict) or not models:
+        raise ValueError(f"compare takes a dict of names to models, got {models!r:.80}.")
+    for vae in models.values():
+        check_model(vae)
+    measures, data = {name: vae.likelihood.measure for name, vae in models.items()}, feed.held(data)
     first, *others = models
     for name in others:
         check_comparable("nats", measures[first], "nats", measures[name])
@@ -120,8 +124,10 @@ def compare(models: dict, data, samples: int = 5000, seed: int = 0, verbose: boo
     base = _columns(scans[first], samples)
     differences = {
         name: {
-            term: mean_of(values - base[term][0], variances + base[term][1], samples)
-            for term, (values, variances) in _columns(scans[name], samples).items()
+            term: weighted_mean_of(
+                values - base[term][0], variances + base[term][1], np.minimum(ess, base[term][2]), samples
+            )
+            for term, (values, variances, ess) in _columns(scans[name], samples).items()
         }
         for name in others
     }
@@ -129,34 +135,38 @@ def compare(models: dict, data, samples: int = 5000, seed: int = 0, verbose: boo
     return Comparison(tables, differences)
 
 
-def _columns(found: Scan, samples: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What each example has, and its variance over the draws."""
+def _columns(found: Scan, samples: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What each example has, its variance over the draws, and their effective sample size."""
+    all_count = np.full_like(found.elbo, samples)
     return {
-        "elbo": (found.elbo, found.elbo_variance),
-        "reconstruction": (found.reconstruction, found.reconstruction_variance),
-        "kl": (found.kl, found.kl_variance),
-        "log_likelihood": (found.log_likelihood, found.log_likelihood_variance(samples)),
-    }
+        "elbo": (found.elbo, found.elbo_variance, all_count),
+        "reconstruction": (found.reconstruction, found.reconstruction_variance, all_count),
+        "kl": (found.kl, found.kl_variance, all_count),
+        "log_likelihood": (
+            found.log_likelihood, found.log_likelihood_variance(samples), found.effective_sample_size
+        ),
+    }  # fmt: skip
 
 
 def _table(found: Scan, samples: int, seed: int, measure: str) -> dict[str, Estimate]:
     table = {
-        name: mean_of(values, variances, samples, "" if name == "kl" else measure)
-        for name, (values, variances) in _columns(found, samples).items()
+        name: weighted_mean_of(values, variances, ess, samples, "" if name == "kl" else measure)
+        for name, (values, variances, ess) in _columns(found, samples).items()
     }
-    table["log_likelihood"] = likelihood = log_likelihood_of(found, samples, measure)
     if measure == "mass":
         bits = found.observed * math.log(2.0)
         variance = found.log_likelihood_variance(samples)
         per_dim = ratio_of(-found.log_likelihood, bits, variance, samples, measure, "bits/dim")
-        table["bits_per_dim"] = per_dim._replace(effective_sample_size=likelihood.effective_sample_size)
+        table["bits_per_dim"] = per_dim._replace(effective_sample_size=table["log_likelihood"].effective_sample_size)
     table["active_units"] = _active_units(found.code, seed)
     return table
 
 
 def _active_units(code: np.ndarray, seed: int, threshold: float = 0.01, resamples: int = 200) -> Estimate:
     n = len(code)
-    random = np.random.default_rng(seed)
+    if not np.isfinite(code).all():
+        return Estimate(math.nan, math.nan, 0.0, 1.0, "units", "", 1, n)
+    random = np.random.default_rng(seed % 2**64)
     counts = [(code[random.integers(0, n, n)].var(0) > threshold).sum() for _ in range(resamples)]
     active = float((code.var(0) > threshold).sum())
-    return Estimate(active, float(np.std(counts)), 0.0, 1.0, "units", "", 1, n)
+    return Estimate(active, float(np.std(counts)) if n > 1 else math.nan, 0.0, 1.0, "units", "", 1, n)

@@ -21,6 +21,10 @@ KEYS = ("x", "condition", "mask", "sample_weight")
 
 def unpack(data) -> Batch:
     """What data are: `x`, `(x,)`, `(x, y)`, `(x, y, sample_weight)` with the condition y, or a dict of `KEYS`."""
+    if isinstance(data, list):
+        raise ValueError("x is a list. Give one array of shape [N, *event_shape], for example numpy.stack(x).")
+    if isinstance(data, tuple) and hasattr(data, "train"):
+        raise ValueError("These are all parts of a data set: give one of them, such as data.test.")
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     if not isinstance(x, dict):
         return Batch(x, y, None, weight)
@@ -43,10 +47,8 @@ def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=
 
     Arrays come as `x`, `(x,)`, `(x, y)`, `(x, y, sample_weight)` or a dict. y, which may be a condition, goes along.
     """
-    if isinstance(x, list):
-        raise ValueError("x is a list. Give one array of shape [N, *event_shape], for example numpy.stack(x).")
     mask = None
-    if isinstance(x, (tuple, dict)):
+    if isinstance(x, (list, tuple, dict)):
         inner = unpack(x)
         for name, within, beside in (("sample_weight", inner.weight, sample_weight), ("y", inner.condition, y)):
             if within is not None and beside is not None:
@@ -150,20 +152,32 @@ def batches(data, likelihood: Likelihood, condition_shape=None) -> Iterator[Batc
             rows = slice(i * ROWS, (i + 1) * ROWS)
             yield beside.map(lambda array, rows=rows: array[rows])._replace(x=x)
         return
-    if not isinstance(data, tf.data.Dataset):
-        raise ValueError(f"data must be an array, a split of kvae.data or a tf.data.Dataset, got {type(data)}.")
-    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("The dataset never ends: give data.take(n).")
     waiting: list[Batch] = []
-    empty = True
-    for element in data:
-        waiting.append(unpack(element).map(lambda tensor: tensor.numpy()))
-        empty = False
+    for element in _elements(data):
+        waiting.append(element)
         if sum(len(batch.x) for batch in waiting) >= ROWS:
             yield from batches(_joined(waiting), likelihood, condition_shape)
             waiting = []
     if waiting:
         yield from batches(_joined(waiting), likelihood, condition_shape)
+
+
+def held(data) -> Split:
+    """The examples in memory, for what goes over them more than once: a dataset may come in another order each time."""
+    split = split_of(data)
+    return _joined(list(_elements(data))) if split is None else split
+
+
+def _elements(data) -> Iterator[Batch]:
+    """The batches of a finite dataset, as arrays."""
+    if not isinstance(data, tf.data.Dataset):
+        raise ValueError(f"data must be an array, a split of kvae.data or a tf.data.Dataset, got {type(data)}.")
+    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("The dataset never ends: give data.take(n).")
+    empty = True
+    for element in data:
+        yield unpack(element).map(lambda tensor: tensor.numpy())
+        empty = False
     if empty:
         raise ValueError("The data are empty.")
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kvae import families, noise, resolve
+from kvae import families, feed, noise, resolve
 from kvae.bounds import annealed
 from kvae.estimates import Estimate, mean_of, weighted_mean_of
 from kvae.importance import Draws
@@ -47,25 +47,26 @@ def gaps(
 
     Reference: Cremer, Li, Duvenaud (2018), Inference suboptimality in variational autoencoders, arXiv 1801.03558.
     """
-    resolve.check_density(vae.posterior, "the gap of the ELBO")
-    for name, number in (("steps", steps), ("draws", draws)):
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}.")
+    resolve.check_density(vae, "the gap of the ELBO")
+    resolve.check_at_least(1, steps=steps, draws=draws)
+    resolve.check_at_least(0, chains=chains)
+    data = feed.held(data)
     amortized = scan(vae, data, samples, seed, verbose=verbose)
     local = optimized(vae, data, steps, draws, seed, verbose)
     best = scan(vae, data, samples, seed + 1, verbose=verbose, parameters=local)  # by draws of its own
     measure, both = vae.likelihood.measure, amortized.elbo_variance + best.elbo_variance
-    log_p, variance = best.log_likelihood, best.log_likelihood_variance(samples)
+    log_p, variance, ess = best.log_likelihood, best.gap_variance, best.effective_sample_size
     log_likelihood = log_likelihood_of(best, samples, measure)
     if chains:
         log_p, variance, ess = annealed(vae, data, 1000, chains, seed, "posterior", 10, verbose)
         log_likelihood = weighted_mean_of(log_p, variance, ess, chains, measure)
+        variance = variance + best.elbo_variance
     return {
         "elbo": mean_of(amortized.elbo, amortized.elbo_variance, samples, measure),
         "best_elbo": mean_of(best.elbo, best.elbo_variance, samples, measure),
         "log_likelihood": log_likelihood,
         "amortization_gap": mean_of(best.elbo - amortized.elbo, both, samples),
-        "approximation_gap": mean_of(log_p - best.elbo, variance + best.elbo_variance, samples),
+        "approximation_gap": weighted_mean_of(log_p - best.elbo, variance, ess, chains or samples),
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from kvae import resolve
 from kvae.estimates import Estimate, ratio_of, spread
 from kvae.importance import Draws
 from kvae.likelihoods import Normal
@@ -23,10 +24,10 @@ def calibration(vae, data, samples: int = 10, seed: int = 0) -> dict[str, Estima
         samples: draws of z for each example.
         seed: of the draws.
     """
+    resolve.check_model(vae)
+    resolve.check_at_least(1, samples=samples)
     if not isinstance(vae.likelihood, Normal):
         raise ValueError(f"calibration is about a scale, and {type(vae.likelihood).__name__} has none.")
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}.")
     draws = Draws.of(vae)
     together = draws.at_a_time(samples)
 

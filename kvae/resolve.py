@@ -4,6 +4,7 @@ import re
 from importlib import metadata
 
 import keras
+import numpy as np
 
 from kvae import likelihoods, objectives, posteriors, priors
 from kvae.batch import inputs_of
@@ -118,11 +119,27 @@ def check_objective(objective, posterior) -> None:
         )
 
 
-def check_density(posterior, what: str) -> None:
-    """Raise a ValueError where the posterior has no density, for `what` needs one."""
-    if not posterior.has_density:
+def check_model(vae) -> None:
+    """Raise a TypeError where something else is given for a model."""
+    if not hasattr(vae, "posterior"):
+        raise TypeError(f"A kvae.VAE is needed, got {vae!r:.80}. kvae.load_model(path) reads one from its file.")
+
+
+def check_at_least(least: int, **numbers) -> None:
+    """Raise a ValueError unless all are whole numbers, and large enough."""
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise ValueError(f"{name} must be a whole number, got {number!r}.")
+        if number < least:
+            raise ValueError(f"{name} must be at least {least}, got {number}.")
+
+
+def check_density(vae, what: str) -> None:
+    """Raise a ValueError where the model's posterior has no density, for `what` needs one."""
+    check_model(vae)
+    if not vae.posterior.has_density:
         raise ValueError(
-            f"{what} needs a density q(z|x), and the {type(posterior).__name__} posterior has none. What an "
+            f"{what} needs a density q(z|x), and the {type(vae.posterior).__name__} posterior has none. What an "
             "autoencoder has is the reconstruction log p(x|z): vae.evaluate(x), or vae.terms(x).log_px_z for each x."
         )
 

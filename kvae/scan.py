@@ -25,6 +25,7 @@ class Scan(NamedTuple):
     kl: np.ndarray
     kl_variance: np.ndarray
     elbo_variance: np.ndarray
+    gap_variance: np.ndarray  # of log_likelihood - elbo, which are of the same draws
     code: np.ndarray  # the posterior's mean, [N, latent_dim]
     observed: np.ndarray  # how many elements of x
 
@@ -43,11 +44,8 @@ def scan(vae, data, samples, seed, chunk=None, verbose: bool | str = "auto", par
 
     `parameters` `[N, units]` are those of other posteriors to draw from and to judge, by default the encoder's.
     """
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}.")
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be at least 1, got {chunk}.")
-    resolve.check_density(vae.posterior, "log p(x) by importance sampling")
+    resolve.check_at_least(1, samples=samples, **({} if chunk is None else {"chunk": chunk}))
+    resolve.check_density(vae, "log p(x) by importance sampling")
     draws, elements = Draws.of(vae), math.prod(vae.event_shape)
     chunk = chunk or max(1, FLOATS_AT_A_TIME // draws.widest)
     together = max(1, chunk // samples)  # examples; one, in several chunks, if samples > chunk
@@ -80,7 +78,7 @@ class _Sums:
     def __init__(self):
         self.count = 0
         self.largest = -np.inf
-        self.sums = 0.0  # of w, w^2 (both scaled), a, a^2, b, b^2, (a + b)^2, each [B]
+        self.sums = 0.0  # of w, w a, w b, w^2 (all scaled), a, a^2, b, b^2, (a + b)^2, each [B]
 
     def add(self, log_px_z, log_ratio):
         """Count log p(x|z) and log p(z) - log q(z|x), both `[C, B]`."""
@@ -88,25 +86,28 @@ class _Sums:
         log_w = a + b
         largest = np.maximum(self.largest, log_w.max(0))
         w = np.exp(log_w - largest)
-        new = np.stack([t.sum(0) for t in (w, w**2, a, a**2, b, b**2, log_w**2)])
+        new = np.stack([t.sum(0) for t in (w, w * a, w * b, w**2, a, a**2, b, b**2, log_w**2)])
         if self.count:
             shrink = np.exp(self.largest - largest)
-            old = self.sums * np.stack([shrink, shrink**2] + [np.ones_like(shrink)] * 5)
+            old = self.sums * np.stack([shrink] * 3 + [shrink**2] + [np.ones_like(shrink)] * 5)
             new += old
         self.count, self.largest, self.sums = self.count + len(a), largest, new
 
     def result(self, kl):
         """The columns of `Scan` but the code; `kl` is the closed form `[B]` or None."""
         n = self.count
-        w, w2, a, a2, b, b2, ab2 = self.sums
+        w, wa, wb, w2, a, a2, b, b2, ab2 = self.sums
         var_a, var_b, var_ab = (
             np.maximum(square - total**2 / n, 0.0) / n**2 * spread(n)
             for total, square in ((a, a2), (b, b2), (a + b, ab2))
         )
         ll, ess = self.largest + np.log(w / n), w**2 / w2
+        var_elbo, together = (var_ab, (wa + wb) / w - (a + b) / n) if kl is None else (var_a, wa / w - a / n)
+        covariance = together / n * spread(n)  # of log 1/n sum w and 1/n sum of a or a + b
+        gap = np.maximum(log_mean_variance(ess, n) + var_elbo - 2.0 * covariance, 0.0)
         if kl is None:
-            return ll, ess, a / n, var_a, -b / n, var_b, var_ab
-        return ll, ess, a / n, var_a, kl.astype(np.float64), np.zeros_like(a), var_a
+            return ll, ess, a / n, var_a, -b / n, var_b, var_elbo, gap
+        return ll, ess, a / n, var_a, kl.astype(np.float64), np.zeros_like(a), var_elbo, gap
 
 
 def log_likelihood_of(found: Scan, samples: int, measure: str) -> Estimate:

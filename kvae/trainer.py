@@ -144,6 +144,8 @@ class Trainer(keras.Model):
         arguments |= {"initial_epoch": initial_epoch, "validation_freq": validation_freq}
         self.faults.reset_state()
         with contextlib.ExitStack() as stack:
+            for callback in callbacks:
+                stack.callback(getattr(callback, "on_fit_exit", lambda: None))
             if validation_data is not None:
                 size = validation_batch_size or batch_size
                 arguments |= self._validation_arguments(stack, validation_data, size, validation_steps)

@@ -207,7 +207,7 @@ class VAE(LatentVariableModel):
         Raises:
             ValueError: for a posterior without a density.
         """
-        resolve.check_density(self.posterior, "elbo")
+        resolve.check_density(self, "elbo")
         batch, parts = self._examples(x, condition, mask), []
         for first in range(0, batch.x.shape[0], ROWS):
             part = self.prepared(batch.map(lambda array, rows=slice(first, first + ROWS): array[rows]))
@@ -236,7 +236,7 @@ class VAE(LatentVariableModel):
         Reference: Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets,
         arXiv 1812.02633.
         """
-        resolve.check_density(self.posterior, "impute")
+        resolve.check_density(self, "impute")
         if output not in ("mean", "sample"):
             raise ValueError(f"output must be 'mean' or 'sample', got {output!r}.")
         if samples < 1:

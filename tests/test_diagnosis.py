@@ -138,8 +138,10 @@ class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
     def test_few_examples(self):
         data = binary()
         vae = trained(data, 60)
-        for n in (1, 5, 10, 20):
+        for n in (5, 10, 20):
             self.assertEqual(kvae.evaluate.diagnose(vae, data.test.first(n), data.train).faults, ())
+        found = kvae.evaluate.diagnose(vae, data.test.first(1), data.train)
+        self.assertEqual(found.faults, ("too few examples",))
 
     def test_nothing_learnt_is_not_overfitting(self):
         """A model spoilt on purpose: worse than independent pixels on both parts."""
@@ -226,7 +228,51 @@ class CalibrationTest(tf.test.TestCase, parameterized.TestCase):
             kvae.evaluate.calibration(make_vae(), np.zeros((2, 6), np.float32), samples=0)
 
 
+class CannotTellTest(tf.test.TestCase):
+    X = examples(kvae.likelihoods.Bernoulli(), (6,), n=60)
+
+    def test_weights_that_are_not_numbers(self):
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        kernel, bias = vae.posterior.projection.get_weights()
+        vae.posterior.projection.set_weights([np.full_like(kernel, np.nan), bias])
+        found = kvae.evaluate.diagnose(vae, self.X)
+        self.assertEqual(found.faults, ("not finite",))
+        self.assertIn("the ELBO of 60 of 60 examples is not a finite number", found.text)
+        self.assertTrue(all(math.isnan(part.mean) for part in kvae.evaluate.collapse(vae, self.X)))
+        self.assertTrue(math.isnan(kvae.evaluate.summary(vae, self.X, samples=2)["active_units"].mean))
+
+    def test_few_examples_of_a_model_without_training(self):
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        found = kvae.evaluate.diagnose(vae, self.X[:5], self.X, probe_steps=0)
+        self.assertEqual(found.faults, ("too few examples",))
+        self.assertFalse(found.healthy)
+        self.assertIn("Give 30 examples or more", found.text)
+
+    def test_a_dataset_that_is_shuffled_anew_every_time(self):
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        vae.fit(self.X, epochs=20, verbose=0)
+        shuffled = tf.data.Dataset.from_tensor_slices(self.X).shuffle(60).batch(7)
+        found, mixed = (
+            kvae.evaluate.diagnose(vae, data, data, samples=100, probe_steps=0) for data in (self.X, shuffled)
+        )
+        self.assertEqual(mixed.faults, found.faults)
+        for name in ("learnt", "train_learnt"):
+            self.assertAllClose(mixed.figures[name].mean, found.figures[name].mean, atol=0.05)
+            self.assertAllClose(mixed.figures[name].standard_error, found.figures[name].standard_error, rtol=0.1)
+
+    def test_steps_below_zero(self):
+        with self.assertRaisesRegex(ValueError, "probe_steps must be at least 0, got -1"):
+            kvae.evaluate.diagnose(make_vae(), self.X, probe_steps=-1)
+
+
 class NeighboursTest(tf.test.TestCase):
+    def test_examples_are_checked(self):
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        x, y = examples(vae.likelihood, vae.event_shape, n=20), np.arange(20) % 2
+        for wrong in (255.0 * x, np.nan * x):
+            with self.assertRaisesRegex(ValueError, "Bernoulli"):
+                kvae.evaluate.knn_accuracy(vae, (x, y), (wrong, y), 3)
+
     def test_by_hand(self):
         """Codes are 2 x: the nearest three by NumPy."""
         vae = kvae.VAE(*kvae.networks.mlp((2,), 2, hidden=()))

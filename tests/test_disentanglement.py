@@ -49,6 +49,13 @@ class MetricsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(found.monte_carlo_error, math.sqrt(found.mean * (1 - found.mean) / 1000), atol=1e-12)
 
     @parameterized.parameters(*METRICS)
+    def test_a_factor_that_never_varies_is_left_out(self, name):
+        codes = perfect()[:600] + RANDOM.normal(size=(600, 5))
+        with_constant = np.concatenate([FACTORS[:600], np.zeros((600, 1), int)], axis=1)
+        found = [METRICS[name](codes, factors, resamples=2).mean for factors in (FACTORS[:600], with_constant)]
+        self.assertEqual(*found)
+
+    @parameterized.parameters(*METRICS)
     def test_order_and_sign_do_not_matter(self, name):
         codes = perfect()
         other = (codes * np.array([1.0, -1.0, 1.0, -1.0, 1.0]))[:, ::-1]
@@ -111,11 +118,21 @@ class MetricsTest(tf.test.TestCase, parameterized.TestCase):
         (np.zeros((4, 2)), np.zeros((3, 2), int), r"\[N, D\] and factors \[N, K\], got \(4, 2\) and \(3, 2\)"),
         (np.zeros((4, 2)), np.arange(8.0).reshape(4, 2), "must be integers"),
         (np.full((4, 2), np.nan), np.arange(8).reshape(4, 2), "not finite"),
+        (np.ones((4, 2)), np.arange(8).reshape(4, 2), "No code varies"),
     )
     def test_errors(self, codes, factors, message):
         for metric in (dis.mutual_information_gap, dis.sap, dis.dci, dis.factor_vae_score):
             with self.assertRaisesRegex(ValueError, message):
                 metric(codes, factors)
+
+    def test_counts(self):
+        for metric, wrong in (
+            (dis.mutual_information_gap, {"bins": 1}),
+            (dis.factor_vae_score, {"size": 1}),
+            (dis.factor_vae_score, {"groups": 0}),
+        ):
+            with self.assertRaisesRegex(ValueError, f"{next(iter(wrong))} must be at least 2"):
+                metric(perfect(), FACTORS, **wrong)
 
 
 if __name__ == "__main__":

@@ -240,6 +240,12 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
         (lambda vae: vae.decode(np.zeros((3, 4))), r"\[..., 3\], got \(3, 4\)"),
         (lambda vae: vae.terms(GOOD, samples=0), "samples >= 1"),
         (lambda vae: kvae.evaluate.log_likelihood(vae, GOOD, samples=0), "samples must be at least 1"),
+        (lambda vae: kvae.evaluate.log_likelihood(vae, GOOD, samples=2.5), "samples must be a whole number, got 2.5"),
+        (lambda vae: kvae.evaluate.summary(vae, [GOOD], samples=2), "x is a list"),
+        (lambda vae: kvae.evaluate.summary(vae, kvae.data.load("digits"), samples=2), "such as data.test"),
+        (lambda vae: kvae.evaluate.compare([vae], GOOD), "takes a dict of names to models"),
+        (lambda vae: kvae.evaluate.collapse(vae, GOOD, epsilon=0.0), "epsilon must be positive"),
+        (lambda vae: kvae.evaluate.collapsed(vae, GOOD, delta=1.0), r"delta must be in \[0, 1\)"),
         (lambda vae: kvae.evaluate.log_likelihood(vae, GOOD, samples=2, chunk=0), "chunk must be at least 1"),
         (
             lambda vae: kvae.evaluate.summary(vae, tf.data.Dataset.from_tensors(GOOD).repeat(), samples=2),
@@ -249,6 +255,14 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
     def test_methods(self, call, message):
         with self.assertRaisesRegex(ValueError, message):
             call(make_vae())
+
+    def test_what_is_not_a_model(self):
+        evaluate = kvae.evaluate
+        for function in (evaluate.summary, evaluate.rate, evaluate.ais, evaluate.gaps, evaluate.calibration):
+            with self.assertRaisesRegex(TypeError, r"A kvae.VAE is needed, got 'model.keras'.*load_model"):
+                function("model.keras", GOOD)
+        with self.assertRaisesRegex(TypeError, "A kvae.VAE is needed"):
+            evaluate.compare({"a": GOOD}, GOOD)
 
 
 class NonFiniteTest(tf.test.TestCase, parameterized.TestCase):

@@ -55,6 +55,22 @@ class UnitsTest(tf.test.TestCase):
         self.assertEqual((a - 1.0).mean, -1471.0)
         self.assertEqual(a - 1.0, a._replace(mean=-1471.0))
 
+    def test_arithmetic(self):
+        """Sums, negatives and multiples, where a tuple's + and * would join and repeat."""
+        a, b = self.NATS, self.NATS._replace(mean=-1400.0, standard_error=2.0)
+        self.assertEqual(((a + b).mean, (a + 1.0).mean, (1.0 + a).mean), (-2870.0, -1469.0, -1469.0))
+        self.assertAllClose((a + b).standard_error, math.sqrt(5))
+        self.assertAllClose(sum([a, b]).standard_error, math.sqrt(5))
+        self.assertEqual((-a).mean, 1470.0)
+        self.assertEqual((5.0 - a).mean, 1475.0)
+        for found in (-2.0 * a, a * -2.0):
+            self.assertEqual(found[:4], (2940.0, 2.0, 1.0, 10.0))
+        with self.assertRaises(TypeError):
+            _ = a * b
+        for wrong in ({"elements": 0}, {"elements": 10, "levels": 1}):
+            with self.assertRaisesRegex(ValueError, "one element and two levels or more"):
+                kvae.evaluate.bits_per_dim(a, **wrong)
+
     def test_a_mass_beside_a_density(self):
         a, density = self.NATS, self.NATS._replace(measure="density")
         bits = self.NATS._replace(unit="bits/dim")

@@ -101,6 +101,13 @@ class SummaryTest(tf.test.TestCase, parameterized.TestCase):
         units = kvae.evaluate.summary(vae, data, samples=1)["active_units"]
         self.assertEqual((units.mean, units.standard_error), (2.0, 0.0))
 
+    def test_nothing_observed_and_one_example(self):
+        vae, x = trained(likelihood=kvae.likelihoods.Bernoulli)
+        found = kvae.evaluate.summary(vae, {"x": x, "mask": np.zeros_like(x)}, samples=2)
+        self.assertTrue(math.isnan(found["bits_per_dim"].mean))
+        one = kvae.evaluate.summary(vae, x[:1], samples=2, seed=-1)
+        self.assertTrue(math.isnan(one["active_units"].standard_error))
+
     def test_prints(self):
         vae, x = trained()
         self.assertRegex(str(kvae.evaluate.log_likelihood(vae, x, samples=5)), r"-?\d+\.\d{4} ± \d.* nats \(draws ± ")

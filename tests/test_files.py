@@ -4,6 +4,7 @@ import ast
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import re
@@ -86,6 +87,10 @@ class CheckpointTest(tf.test.TestCase):
         checkpoint = kvae.callbacks.Checkpoint(path, on_sigterm=True)
         vae.fit(examples(vae.likelihood, (6,)), verbose=0, callbacks=[checkpoint])
         self.assertEqual(signal.getsignal(signal.SIGTERM), before)
+        stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: 1 / 0)
+        with self.assertRaises(ZeroDivisionError):
+            vae.fit(examples(vae.likelihood, (6,)), verbose=0, callbacks=[checkpoint, stop])
+        self.assertEqual(signal.getsignal(signal.SIGTERM), before)
 
     def test_best(self):
         """The best epoch is kept, also by a fit after a restart; another log begins anew."""
@@ -99,12 +104,14 @@ class CheckpointTest(tf.test.TestCase):
             for epoch, value in enumerate(values):
                 vae.draws.assign(int(1000 * value + 10_000))  # to tell the saved models apart
                 best.on_epoch_end(epoch, {monitor: value})
+                best.on_epoch_end(epoch, {monitor: math.nan})
             return (int(kvae.load_model(path).draws) - 10_000) / 1000, best.best
 
         self.assertEqual(go([-5.0, -3.0, -4.0], "val_elbo"), (-3.0, -3.0))
         self.assertEqual(go([-3.5, -3.1], "val_elbo"), (-3.0, -3.0))
         self.assertEqual(go([-2.0, -2.5], "val_elbo"), (-2.0, -2.0))
         self.assertEqual(go([7.0, 5.0, 6.0], "val_loss"), (5.0, 5.0))
+        self.assertEqual(go([9.0, 3.0, 2.0, 4.0], "val_kl"), (2.0, 2.0))
         self.assertEqual(os.listdir(path.parent), ["best.keras"])
         x = examples(vae.likelihood, (6,))
         with self.assertRaisesRegex(ValueError, "monitors 'val_elbo', but the logs of this fit are"):
@@ -286,7 +293,7 @@ class ArchitectureTest(tf.test.TestCase):
         "splits", "posteriors", "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "sources",
         "data", "feed", "trackers", "watch", "loop", "trainer", "model", "resolve", "importance",
         "endpoints", "warmup", "export", "vae",
-        "saving", "disentanglement", "estimates", "baseline", "residuals", "codes", "progress", "aggregate",
+        "saving", "estimates", "disentanglement", "baseline", "residuals", "codes", "progress", "aggregate",
         "dimensions", "scan", "annealing", "bounds", "gaps", "diagnosis", "evaluate", "callbacks", "__init__",
     )  # fmt: skip
     LEAVES = {"networks": {"__init__"}, "plots": {"__init__"}}

@@ -9,7 +9,9 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 import kvae
+from kvae.estimates import log_mean_variance
 from kvae.gaps import optimized
+from kvae.scan import _Sums
 from tests.conformance import examples, make_vae
 from tests.test_annealing import conjugate
 from tests.test_oracle import digits, linear_vae, set_closed_form
@@ -82,6 +84,34 @@ class GapsTest(tf.test.TestCase, parameterized.TestCase):
             parts = kvae.evaluate.gaps(vae, tf.data.Dataset.from_tensor_slices(x).batch(4), samples=400, steps=200)
             self.assertAllClose(parts["best_elbo"].mean, found["best_elbo"].mean, atol=1e-3)
 
+    def test_a_dataset_that_is_shuffled_anew_every_time(self):
+        vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
+        x = examples(vae.likelihood, vae.event_shape, n=60)
+        vae.fit(x, epochs=3, verbose=0)
+        shuffled = tf.data.Dataset.from_tensor_slices(x).shuffle(60).batch(7)
+        found, mixed = (kvae.evaluate.gaps(vae, data, samples=100, steps=100) for data in (x, shuffled))
+        for name in ("amortization_gap", "approximation_gap"):
+            error = math.hypot(found[name].monte_carlo_error, mixed[name].monte_carlo_error)
+            self.assertAllClose(mixed[name].mean, found[name].mean, atol=4 * error + 0.01)
+            self.assertAllClose(mixed[name].standard_error, found[name].standard_error, rtol=0.3)
+
+    @parameterized.parameters(None, 0.2)
+    def test_monte_carlo_error_of_draws_in_common(self, kl):
+        """log p(x) and the ELBO by the same 100 draws of a normal, 3,000 times: the variance of their difference."""
+        z = np.random.default_rng(0).normal(0.3, 0.7, (100, 3000))
+        log_px_z = -0.5 * (0.8 - z) ** 2 / 0.5
+        log_ratio = -0.5 * z**2 + 0.5 * ((z - 0.3) / 0.7) ** 2 + np.log(0.7)
+        sums = _Sums()
+        for part in np.split(np.arange(100), [30, 70]):
+            sums.add(log_px_z[part], log_ratio[part])
+        log_p, ess, reconstruction, _, rate, _, elbo_variance, gap_variance = sums.result(
+            None if kl is None else np.full(3000, kl)
+        )
+        spread = np.var(log_p - (reconstruction - rate), ddof=1)
+        self.assertAllClose(gap_variance.mean() / spread, 1.0, atol=0.15)
+        apart = (log_mean_variance(ess, 100) + elbo_variance).mean()  # as if they were of different draws
+        self.assertGreater(abs(apart / spread - 1.0), 0.5)
+
     @pytest.mark.slow
     def test_an_overfitted_encoder(self):
         """Cremer et al.: the amortization gap is larger on data that the encoder has not seen."""
@@ -101,6 +131,8 @@ class GapsTest(tf.test.TestCase, parameterized.TestCase):
             kvae.evaluate.gaps(make_vae(), x, steps=0)
         with self.assertRaisesRegex(ValueError, "draws must be at least 1, got 0"):
             kvae.evaluate.gaps(make_vae(), x, draws=0)
+        with self.assertRaisesRegex(ValueError, "chains must be at least 0, got -1"):
+            kvae.evaluate.gaps(make_vae(), x, chains=-1)
         points = make_vae(posterior=kvae.posteriors.Deterministic, objective=lambda: kvae.objectives.ELBO(beta=0))
         with self.assertRaisesRegex(ValueError, "the gap of the ELBO needs a density"):
             kvae.evaluate.gaps(points, x)
