@@ -141,7 +141,7 @@ class CompareTest(tf.test.TestCase):
             self.assertBetween(np.mean([run.monte_carlo_error for run in runs]) / spread, 0.7, 1.4)
 
     def test_errors(self):
-        with self.assertRaisesRegex(ValueError, "no models"):
+        with self.assertRaisesRegex(ValueError, "takes a dict of names to models, got {}"):
             kvae.evaluate.compare({}, np.zeros((3, 6), np.float32))
         models = {"mass": make_vae(likelihood=kvae.likelihoods.Bernoulli), "density": make_vae()}
         with self.assertRaisesRegex(ValueError, "A mass cannot be compared with a density"):

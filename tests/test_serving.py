@@ -18,6 +18,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -564,6 +565,7 @@ def program(path: str):
 
 
 class KilledTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_killed_exports_leave_nothing_broken(self):
         """SIGKILL at three random moments: what stands under a version's name is complete."""
         base = pathlib.Path(self.create_tempdir().full_path)
