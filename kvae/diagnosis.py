@@ -22,6 +22,7 @@ _SCALE = (0.5, 2.0)  # mean squares of the errors in units of the scale, between
 _GAIN = 0.05  # of what the ELBO has gained on independent pixels, by a little more training: under-trained
 _LOSS = 0.5  # of what it has gained on the training data, lost on new data: overfitting
 _SIGMAS = 4.0  # what counts as a difference
+_LIKELY = 2.0  # and what will do of few examples
 _FEW = 30  # examples, of which little can be said
 _BATCH, _PASSES = 64, 20
 
@@ -132,6 +133,8 @@ def _no_better_than_pixels(figures) -> dict[str, str]:
     if _clearly(figures["learnt"], 0.0):
         return {}
     if figures["learnt"].examples < _FEW:
+        if figures["learnt"].mean > _LIKELY * figures["learnt"].standard_error:
+            return {}
         text = f"Too few examples: the ELBO, {figures['elbo'].mean:.2f} nats, less that of independent pixels is "
         text += f"{figures['learnt'].mean:.2f}, which may be chance. Give {_FEW} examples or more."
         return {"too few examples": text}

@@ -113,7 +113,7 @@ class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
         vae = make_vae(posterior=kvae.posteriors.FullNormal)
         x = examples(vae.likelihood, vae.event_shape, n=40)
         found = kvae.evaluate.diagnose(vae, tf.data.Dataset.from_tensor_slices(x).batch(8))
-        self.assertNotIn("gain_by_training", found.figures)
+        self.assertIn("gain_by_training", found.figures)
         self.assertEqual(found.unused, ())
         conditional = kvae.VAE(*kvae.networks.mlp((6,), 2, condition=3), prior="conditional_normal")
         self.assertIn("gain_by_training", kvae.evaluate.diagnose(conditional, (x, np.arange(40) % 3)).figures)
@@ -138,10 +138,10 @@ class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
     def test_few_examples(self):
         data = binary()
         vae = trained(data, 60)
-        for n in (5, 10, 20):
-            self.assertEqual(kvae.evaluate.diagnose(vae, data.test.first(n), data.train).faults, ())
-        found = kvae.evaluate.diagnose(vae, data.test.first(1), data.train)
-        self.assertEqual(found.faults, ("too few examples",))
+        found = [kvae.evaluate.diagnose(vae, data.test.first(n), data.train).faults for n in (1, 5, 10, 20)]
+        self.assertEqual(found[0], ("too few examples",))
+        self.assertLessEqual({fault for faults in found for fault in faults}, {"too few examples"})
+        self.assertEqual(found[-1], ())
 
     def test_nothing_learnt_is_not_overfitting(self):
         """A model spoilt on purpose: worse than independent pixels on both parts."""

@@ -401,6 +401,7 @@ def _serving_api(test):
     return apis
 
 
+@pytest.mark.slow
 class ReadersTest(ServingTest):
     @parameterized.parameters("mlp", "conv", "full_normal", "conditional", "told")
     def test_c(self, name):
