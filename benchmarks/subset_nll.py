@@ -38,7 +38,7 @@ def main():
 
     vae = kvae.load_model(Path(options.run) / "model.keras")
     data, split = load_part(vae, options.run, data_dir=options.data_dir)
-    x = split.array
+    x = split.x
     began = time.perf_counter()
     few = scan(vae, x, options.few, seed=0).log_likelihood
     chosen = np.sort(np.random.default_rng(0).choice(len(x), min(options.images, len(x)), replace=False))

@@ -73,8 +73,7 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
             f"{path} exists and is not overwritten. Export to another path, for example "
             f"kvae.export.next_version({str(path.parent)!r})."
         )
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}.")
+    resolve.check_at_least(1, samples=samples)
     table = endpoints(vae, samples)
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
