@@ -23,6 +23,11 @@ class Support(NamedTuple):
     integer: bool = False
 
     @property
+    def binary(self) -> bool:
+        """Whether only 0 and 1 belong."""
+        return self.integer and (self.low, self.high) == (0.0, 1.0)
+
+    @property
     def neutral(self) -> float:
         """What stands for a missing value in front of a network: the middle, the end of a half-line, or 0."""
         ends = [end for end in (self.low, self.high) if math.isfinite(end)]
@@ -30,7 +35,7 @@ class Support(NamedTuple):
 
     def outside(self, x):
         """True at each element of x (NumPy or TensorFlow) that does not belong; NaN and inf never do."""
-        if self.integer and (self.low, self.high) == (0.0, 1.0):
+        if self.binary:
             return ~((x == 0) | (x == 1))
         inside = (x >= max(self.low, -_LARGEST)) & (x <= min(self.high, _LARGEST))  # NaN is neither
         return ~(inside & (x % 1.0 == 0.0) if self.integer else inside)
@@ -40,6 +45,8 @@ class Support(NamedTuple):
         x = x if mask is None else x[mask]
         if x.size == 0:
             return True
+        if self.binary:
+            return not self.outside(x).any()
         low, high = x.min(), x.max()  # NaN where x holds one, and then no comparison is true
         inside = low >= self.low and high <= self.high and low > -np.inf and high < np.inf
         return bool(inside and (not self.integer or (x == np.rint(x)).all()))
