@@ -17,7 +17,7 @@ import tensorflow as tf
 from kvae import noise, resolve
 from kvae.batch import Batch
 from kvae.importance import Draws
-from kvae.loop import Programs, compiled
+from kvae.programs import Programs, compiled
 from kvae.progress import progress
 
 STARTS = ("posterior", "prior")

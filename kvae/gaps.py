@@ -9,7 +9,7 @@ from kvae import families, feed, noise, resolve
 from kvae.bounds import annealed
 from kvae.estimates import Estimate, mean_of, weighted_mean_of
 from kvae.importance import Draws
-from kvae.loop import compiled
+from kvae.programs import compiled
 from kvae.progress import progress
 from kvae.scan import log_likelihood_of, scan
 

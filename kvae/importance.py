@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from kvae import families, feed, noise
 from kvae.batch import Batch
-from kvae.loop import prefers_xla
 from kvae.parts import looped
+from kvae.programs import prefers_xla
 
 FLOATS_AT_A_TIME = 16_000_000  # of the decoder's widest layer, in memory
 _FLOATS_IN_CACHE = 1_000_000

@@ -5,9 +5,8 @@ iterator, gathers the rows of each batch by index and runs a number of steps ins
 progress bar, the history and the callbacks stay Keras' own.
 """
 
+import functools
 import math
-import time
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -15,118 +14,18 @@ import tensorflow as tf
 
 from kvae import conditions, noise
 from kvae.batch import Batch
+from kvae.pace import Pace, steps_per_call
 from kvae.splits import Preparation, Split
 
 _SECONDS_PER_CALL = 0.3  # what a call aims at, once the time of a step is known
-_FIRST_SECONDS = 0.05  # and before that, by this estimate of a step's time:
-_FLOPS_PER_SECOND = 1e11
-_SECONDS_PER_STEP = 1e-4
-_CONVOLUTIONS = ("Conv", "RNN", "LSTM", "GRU")
 
 
-class Programs:
-    """Compiled functions by key, made once each; out of sight of Keras' and TensorFlow's tracking.
-
-    Attributes:
-        made: what has been made, by key.
-    """
-
-    def __init__(self):
-        self.made: dict = {}
-
-    def get(self, key, make: Callable) -> Callable:
-        """The function of this key, made by `make()` the first time."""
-        if key not in self.made:
-            self.made[key] = make()
-        return self.made[key]
-
-    def function(self, method: Callable, jit_compile: bool = False) -> Callable:
-        """A method as a TensorFlow function: traced once for all batch sizes, or compiled by XLA for each."""
-
-        def make():
-            return tf.function(method, jit_compile=jit_compile, reduce_retracing=not jit_compile)
-
-        return self.get(method.__qualname__, make)
-
-
-def compiled(function: Callable, jit: bool) -> Callable:
-    """A function compiled by XLA for each shape, or traced once for all; for those that draw noise within."""
-
-    def traced(*arguments, **keywords):
-        with noise.under_xla(jit):
-            return function(*arguments, **keywords)
-
-    return tf.function(traced, jit_compile=jit, reduce_retracing=not jit, autograph=False)
-
-
+@functools.cache
 def ticks() -> tf.data.Dataset:
     """An endless dataset of nothing: what Keras iterates over while a `Loop` does the work."""
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would stall the end of the fit
     return tf.data.Dataset.from_tensors(0).repeat().with_options(options)
-
-
-def prefers_xla(*networks) -> bool:
-    """Whether XLA is likely to be faster: always on a GPU; on a CPU for networks without convolutions."""
-    if tf.config.list_physical_devices("GPU"):
-        return True
-    layers = [layer for network in networks for layer in network._flatten_layers()]
-    return not any(word in type(layer).__name__ for layer in layers for word in _CONVOLUTIONS)
-
-
-def steps_per_call(model, batch_size: int, steps: int) -> int:
-    """How many steps take about a twentieth of a second, from a count of multiply-adds; at most `steps`."""
-    adds = model.objective.samples * multiply_adds(model.decoder, model.likelihood)
-    adds += multiply_adds(model.encoder, model.posterior)
-    seconds = _SECONDS_PER_STEP + 6.0 * adds * batch_size / _FLOPS_PER_SECOND
-    return max(1, min(steps, round(_FIRST_SECONDS / seconds)))
-
-
-def multiply_adds(network, family) -> int:
-    """Of one example in a network and the family's projection behind it."""
-    total = 0
-    for layer in network._flatten_layers(include_self=False):
-        kernel = getattr(layer, "kernel", None)
-        if kernel is not None and not isinstance(layer, keras.Model):
-            total += math.prod(kernel.shape) * math.prod(_places(layer))
-    if family.projection is not None:
-        total += math.prod(family.projection.kernel.shape) * math.prod(network.output_shape[1:-1])
-    return total
-
-
-def _places(layer) -> list[int]:
-    """The places at which a layer's kernel acts: the shape of its output without batch and channels, where known.
-
-    For a transposed convolution, which is the gradient of one, that of its input.
-    """
-    side = "input" if "Transpose" in type(layer).__name__ else "output"
-    shape = getattr(getattr(layer, "_inbound_nodes", None) and getattr(layer, side), "shape", ())
-    return [size for size in shape[1:-1] if size is not None]
-
-
-class _Pace:
-    """What a step takes, everything between two calls included: the fastest seen."""
-
-    def __init__(self):
-        self._best = math.inf
-        self._begun: tuple[float, int] | None = None
-        self._warm = False  # the first call compiles
-
-    def restart(self) -> None:
-        """Forget the call at hand: what comes after it is not only steps."""
-        self._begun = None
-
-    def start(self, steps: int) -> None:
-        """A call of so many steps begins now."""
-        now = time.perf_counter()
-        if self._begun is not None and self._warm:
-            self._best = min(self._best, (now - self._begun[0]) / self._begun[1])
-        self._warm = self._warm or self._begun is not None
-        self._begun = now, steps
-
-    def steps(self, seconds: float) -> int:
-        """How many steps take so long; 0 before that is known."""
-        return 0 if self._best == math.inf else int(seconds / self._best)
 
 
 class EndPass(keras.callbacks.Callback):
@@ -181,7 +80,7 @@ class Loop:
         self.per_call, self.hurried = 1, False
         self.asked = 0  # steps of this Keras epoch that Keras has asked for
         self.done = 0  # and those that are behind us
-        self.pace = model.programs.get(("pace", training, split.batch_size), _Pace)
+        self.pace = model.programs.get(("pace", training, split.batch_size), Pace)
         support = model.likelihood.support
         small = split.as_stored and support.integer and support.low >= 0 and support.high <= 255
         condition = conditions.checked(split.y, model.condition_shape, len(split))
@@ -255,9 +154,13 @@ class Loop:
             self.rows = passes, tf.constant(rows[0].reshape(whole, size)), tf.constant(rows[1][None])
         in_whole = min(count, whole - first)
         if in_whole > 0:
-            self.logs = self._program(self.training)(self.arrays, self.rows[1], first, in_whole)
+            self._call(self.training, self.rows[1], first, in_whole)
         if count > max(in_whole, 0):  # the ragged batch comes once a pass: not worth a compilation
-            self.logs = self._program(False)(self.arrays, self.rows[2], 0, 1)
+            self._call(False, self.rows[2], 0, 1)
+
+    def _call(self, may_jit: bool, rows, first: int, count: int) -> None:
+        numbers = (tf.constant(number, tf.int32) for number in (first, count))
+        self.logs = self._program(may_jit)(self.arrays, rows, *numbers)
 
     def _program(self, may_jit: bool):
         """The compiled loop, made once for a model and a way of preparing its data."""
@@ -274,7 +177,10 @@ class Loop:
         number = tf.TensorSpec([], tf.int32)
         rows = tf.TensorSpec([None, size], tf.int32)
         arrays = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in self.arrays.items()}
-        return tf.function(program, input_signature=[arrays, rows, number, number], jit_compile=jit)
+        function = tf.function(program, jit_compile=jit)
+        return function.get_concrete_function(
+            arrays, rows, number, number
+        )  # skips a tf.function's look at its arguments
 
 
 def _program(model, preparation: Preparation, training: bool, jit: bool):

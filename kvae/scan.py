@@ -9,7 +9,7 @@ import tensorflow as tf
 from kvae import feed, resolve
 from kvae.estimates import Estimate, log_mean_variance, spread, weighted_mean_of
 from kvae.importance import FLOATS_AT_A_TIME, Draws, evenly
-from kvae.loop import multiply_adds
+from kvae.pace import multiply_adds
 from kvae.progress import progress
 
 _WORTH_COMPILING = 5e10  # multiply-adds of a batch: half a second

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from kvae import feed
 from kvae.batch import Batch
-from kvae.loop import EndPass, Loop, Programs, prefers_xla, ticks
+from kvae.loop import EndPass, Loop, ticks
 from kvae.objectives import Objective
+from kvae.programs import Programs, prefers_xla
 from kvae.trackers import Faults, Trackers
 from kvae.watch import StopOnFault, outside_message, wants_every_batch
 
@@ -94,7 +95,7 @@ class Trainer(keras.Model):
     def _at_once(self, key, function):
         if self.run_eagerly or not tf.executing_eagerly():
             return function()
-        return self.programs.get(key, lambda: tf.function(function, autograph=False))()
+        return self.programs.get(key, lambda: tf.function(function, autograph=False).get_concrete_function())()
 
     def get_compile_config(self):
         """The optimizer and the arguments of `compile`, for the `.keras` file."""

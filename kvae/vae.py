@@ -11,10 +11,10 @@ from kvae import conditions, families, feed, noise, resolve
 from kvae import export as exporting
 from kvae.batch import Batch, together
 from kvae.importance import Draws
-from kvae.loop import Programs
 from kvae.model import LatentVariableModel
 from kvae.objectives import Objective, Terms
 from kvae.parts import ROWS, in_parts
+from kvae.programs import Programs
 from kvae.splits import Split, observed
 
 

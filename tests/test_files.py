@@ -291,7 +291,7 @@ class ArchitectureTest(tf.test.TestCase):
     ORDER = (
         "_requirements", "support", "series", "parts", "batch", "conditions", "noise", "distributions", "families",
         "splits", "posteriors", "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "sources",
-        "data", "feed", "trackers", "watch", "loop", "trainer", "model", "resolve", "importance",
+        "data", "feed", "trackers", "watch", "programs", "pace", "loop", "trainer", "model", "resolve", "importance",
         "endpoints", "warmup", "export", "vae",
         "saving", "estimates", "disentanglement", "baseline", "residuals", "codes", "progress", "aggregate",
         "dimensions", "scan", "annealing", "bounds", "gaps", "diagnosis", "evaluate", "callbacks", "__init__",

@@ -11,39 +11,39 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 import kvae
-from kvae import loop
+from kvae import loop, pace
 from tests.conformance import make_vae
 
 
 class PaceTest(tf.test.TestCase):
     def test_the_fastest_call_after_the_first_counts(self):
-        pace = loop._Pace()
+        seen = pace.Pace()
         with mock.patch("time.perf_counter", side_effect=[0.0, 10.0, 10.5, 12.5, 100.0, 100.1]):
-            pace.start(2)  # compiles, for ten seconds
-            pace.start(5)
-            self.assertEqual(pace.steps(1.0), 0)
-            pace.start(5)  # the second took 0.1 s a step
-            self.assertEqual(pace.steps(1.0), 10)
-            pace.start(5)  # the third 0.4 s
-            self.assertEqual(pace.steps(1.0), 10)
-            pace.restart()  # an epoch's end lies between
-            pace.start(1)
-            pace.start(1)
-            self.assertEqual(pace.steps(1.05), 10)
+            seen.start(2)  # compiles, for ten seconds
+            seen.start(5)
+            self.assertEqual(seen.steps(1.0), 0)
+            seen.start(5)  # the second took 0.1 s a step
+            self.assertEqual(seen.steps(1.0), 10)
+            seen.start(5)  # the third 0.4 s
+            self.assertEqual(seen.steps(1.0), 10)
+            seen.restart()  # an epoch's end lies between
+            seen.start(1)
+            seen.start(1)
+            self.assertEqual(seen.steps(1.05), 10)
 
     def test_steps_of_one_call_by_a_count_of_multiply_adds(self):
         encoder, decoder = kvae.networks.conv((28, 28, 1), 2, filters=(32, 64), dense=16)
         vae = kvae.VAE(encoder, decoder, likelihood="bernoulli")
         down = 14 * 14 * 9 * 32 + 7 * 7 * 9 * 32 * 64 + 7 * 7 * 64 * 16 + 16 * 4
         up = 2 * 16 + 16 * 7 * 7 * 64 + 7 * 7 * 9 * 64 * 64 + 14 * 14 * 9 * 64 * 32 + 28 * 28 * 32
-        self.assertEqual(loop.multiply_adds(encoder, vae.posterior), down)
-        self.assertEqual(loop.multiply_adds(decoder, vae.likelihood), up)
+        self.assertEqual(pace.multiply_adds(encoder, vae.posterior), down)
+        self.assertEqual(pace.multiply_adds(decoder, vae.likelihood), up)
         with mock.patch.multiple(
-            loop, _SECONDS_PER_STEP=0.0, _FLOPS_PER_SECOND=6.0 * 10 * (down + up), _FIRST_SECONDS=7
+            pace, _SECONDS_PER_STEP=0.0, _FLOPS_PER_SECOND=6.0 * 10 * (down + up), _FIRST_SECONDS=7
         ):
-            self.assertEqual(loop.steps_per_call(vae, 10, 100), 7)
-            self.assertEqual(loop.steps_per_call(vae, 10, 5), 5)
-            self.assertEqual(loop.steps_per_call(vae, 1000, 5), 1)
+            self.assertEqual(pace.steps_per_call(vae, 10, 100), 7)
+            self.assertEqual(pace.steps_per_call(vae, 10, 5), 5)
+            self.assertEqual(pace.steps_per_call(vae, 1000, 5), 1)
 
 
 class HurriedTest(tf.test.TestCase, parameterized.TestCase):
@@ -57,7 +57,7 @@ class HurriedTest(tf.test.TestCase, parameterized.TestCase):
         vae = make_vae()
         run = loop.Loop._run
         with (
-            mock.patch.object(loop, "_FIRST_SECONDS", 1e-9),
+            mock.patch.object(pace, "_FIRST_SECONDS", 1e-9),
             mock.patch.object(loop.Loop, "_run", autospec=True) as spy,
         ):
             spy.side_effect = run
