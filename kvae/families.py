@@ -42,6 +42,9 @@ def kl(q, p):
         return tf.reduce_sum(logs + 0.5 * square / tf.square(scale) - 0.5, axis=-1)
     if isinstance(q, tfd.VectorDeterministic):
         return None
+    each = kl_per_dim(q, p)
+    if each is not None:  # fewer operations than TFP's for whole events
+        return tf.reduce_sum(each, axis=-1)
     try:
         return tfd.kl_divergence(q, p)
     except NotImplementedError:

@@ -120,8 +120,8 @@ class Loop:
 
     def begin(self) -> None:
         """Continue the pass at hand, or begin a new one where it was over other data or in other batches."""
-        if self.model.pass_length != self.batches:
-            if self.model.position > 0:
+        if int(self.model.pass_length) != self.batches:
+            if int(self.model.position) > 0:
                 self._next_pass()
             self.model.pass_length.assign(self.batches)
 

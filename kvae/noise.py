@@ -134,15 +134,22 @@ def _rounds(seeds, stream, numbers):
 
 @tf.function(jit_compile=True, autograph=False)
 def _normal_lanes(seed, stream, first, blocks):
-    return _box_muller([_unit(i, "float32") for i in _unrolled(seed, stream, first, blocks, tf.int32)])
+    with under_xla():
+        return _box_muller([_unit(i, "float32") for i in _unrolled(seed, stream, first, blocks, tf.int32)])
 
 
 def _box_muller(lanes) -> list[tf.Tensor]:
     """Normal numbers from uniform ones: the first half of the lanes are radii, the second half angles."""
     half = len(lanes) // 2
-    radius = [tf.sqrt(-2.0 * tf.math.log(u)) for u in lanes[:half]]
-    turns = [_sine_and_cosine(u) for u in lanes[half:]]
-    return [r * part for parts in zip(*turns, strict=True) for r, part in zip(radius, parts, strict=True)]
+    radii = _at_once(lambda u: tf.sqrt(-2.0 * tf.math.log(u)), lanes[:half])
+    quarters = [_quarters(u) for u in lanes[half:]]
+    turns = _at_once(_sine, [sine for sine, _ in quarters] + [cosine for _, cosine in quarters])
+    return [radius * turn for radius, turn in zip(2 * radii, turns, strict=True)]
+
+
+def _at_once(function, tensors):
+    """An elementwise function of each: of all of them in one tensor where every operation has its price."""
+    return [function(x) for x in tensors] if _UNDER_XLA.get() else tf.unstack(function(tf.stack(tensors)))
 
 
 def uniform(seed, stream, first, rows, size, dtype="float32"):
@@ -156,9 +163,12 @@ def _lanes(seed, stream, first, rows, size, dtype):
     lanes = 16 // integer.size  # a Philox block is 16 bytes
     blocks = math.ceil(size / lanes)
     first = tf.cast(first, tf.int64) * blocks
-    draw = _unrolled if _UNDER_XLA.get() and integer == tf.int32 else _operation
-    integers = draw(tf.cast(seed, tf.int64), tf.cast(stream, tf.int64), first, rows * blocks, integer)
-    return [tf.reshape(_unit(i, dtype), tf.stack([rows, blocks])) for i in integers]
+    where = tf.cast(seed, tf.int64), tf.cast(stream, tf.int64), first, rows * blocks, integer
+    if _UNDER_XLA.get() and integer == tf.int32:
+        numbers = [_unit(i, dtype) for i in _unrolled(*where)]
+    else:
+        numbers = tf.unstack(_unit(_operation(*where), dtype))
+    return [tf.reshape(lane, tf.stack([rows, blocks])) for lane in numbers]
 
 
 def _unit(integers, dtype, bits=None):
@@ -170,7 +180,7 @@ def _unit(integers, dtype, bits=None):
 
 
 def _operation(seed, stream, first, blocks, integer):
-    """The lanes of Philox blocks `first`, `first + 1`, ..., by TensorFlow's operation."""
+    """The lanes `[lanes, blocks]` of Philox blocks `first`, `first + 1`, ..., by TensorFlow's operation."""
     integers = tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=tf.stack([blocks, 16 // integer.size]),
         key=tf.bitcast(tf.reshape(seed, [1]), tf.uint64),
@@ -178,11 +188,11 @@ def _operation(seed, stream, first, blocks, integer):
         alg=PHILOX,
         dtype=integer,
     )
-    return tf.unstack(tf.transpose(integers))
+    return tf.transpose(integers)
 
 
 def _unrolled(seed, stream, first, blocks, integer):
-    """The same as `_operation` for int32, its ten rounds written out."""
+    """The lanes of `_operation` for int32, its ten rounds written out."""
     numbers = tf.bitcast(first + tf.range(tf.cast(blocks, tf.int64)), tf.uint64)
     a, b = _low(numbers), _high(numbers)
     c, d = (tf.fill(tf.shape(a), half(tf.bitcast(stream, tf.uint64))) for half in (_low, _high))
@@ -204,10 +214,10 @@ def _high(x):
     return tf.cast(tf.bitwise.right_shift(x, tf.constant(32, tf.uint64)), tf.uint32)
 
 
-def _sine_and_cosine(u):
-    """sin and cos of 2 pi (u - 1/2), u in (0, 1): folded without error to a quarter turn, then the series of sin."""
+def _quarters(u):
+    """Turns t, |t| <= 1/4, with sin and cos of 2 pi (u - 1/2) as sin(2 pi t), u in (0, 1): folded without error."""
     turn = tf.abs(u - 0.5)
-    return _sine(tf.sign(u - 0.5) * (0.25 - tf.abs(turn - 0.25))), _sine(0.25 - turn)
+    return tf.sign(u - 0.5) * (0.25 - tf.abs(turn - 0.25)), 0.25 - turn
 
 
 def _sine(turns):
