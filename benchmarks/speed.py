@@ -1,13 +1,13 @@
 """kvae beside its peers: training, likelihood, encoding and sampling, interleaved in one run.
 
     python benchmarks/speed.py                         # everything: about half an hour, and the installations
-    python benchmarks/speed.py --jobs train/mlp/128 --rounds 5 --keep
+    python benchmarks/speed.py --jobs train/conv/128 --peers tensorflow --rounds 30
 
 Every peer is a program of its own (`benchmarks/peers`) in an environment of its own, which is made when it is missing
 (`benchmarks/.environments`, from the peer's .txt). All prepare a job, then take turns in random order, one run each a
 round; a run of training is one epoch or a few, for kvae one `fit` on the array. What is printed are medians with
-quartiles, and the median of kvae's ratio to the peer over the rounds. The table goes to docs/performance.md and its
-picture to docs/images/performance.png, unless --keep.
+quartiles, and the median of kvae's ratio to the peer over the rounds. The tables of a run of everything go to
+docs/performance.md and their picture to docs/images/performance.png, unless --keep.
 """
 
 import argparse
@@ -174,13 +174,15 @@ def replace_section(path: pathlib.Path, name: str, text: str) -> None:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", nargs="*", default=list(JOBS), choices=list(JOBS))
+    parser.add_argument("--peers", nargs="*", default=list(PEERS[1:]), choices=PEERS[1:], help="those beside kvae")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--keep", action="store_true", help="leave docs/ as it is")
     options = parser.parse_args()
     results, tables = {}, []
-    for peer in PEERS:
+    peers = ["kvae", *options.peers]
+    for peer in peers:
         environment(peer)
-    workers = [Worker(peer) for peer in PEERS]
+    workers = [Worker(peer) for peer in peers]
     for label in options.jobs:
         print(label, flush=True)
         results[label] = measure(workers, JOBS[label], options.rounds)
@@ -188,7 +190,7 @@ def main():
         print(tables[-1], flush=True)
     for worker in workers:
         worker.close()
-    if not options.keep:
+    if set(peers) == set(PEERS) and set(options.jobs) == set(JOBS) and not options.keep:
         docs = HERE.parent / "docs"
         picture(results, docs / "images" / "performance.png")
         replace_section(docs / "performance.md", "peers", "\n\n".join([versions(), *tables]))
