@@ -177,10 +177,8 @@ class Loop:
         number = tf.TensorSpec([], tf.int32)
         rows = tf.TensorSpec([None, size], tf.int32)
         arrays = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in self.arrays.items()}
-        function = tf.function(program, jit_compile=jit)
-        return function.get_concrete_function(
-            arrays, rows, number, number
-        )  # skips a tf.function's look at its arguments
+        # Concrete: a call of a tf.function begins with a look at its arguments that takes longer than its launch.
+        return tf.function(program, jit_compile=jit).get_concrete_function(arrays, rows, number, number)
 
 
 def _program(model, preparation: Preparation, training: bool, jit: bool):
