@@ -33,6 +33,7 @@ from common import PIXELS, images
 from speed import replace_section
 
 IMAGES = 12_800
+SIZES = (2_000, 20_000, 200_000, 2_000_000)
 
 
 def model(latents=20, likelihood="bernoulli", posterior="diagonal_normal", **objective) -> kvae.VAE:
@@ -44,18 +45,25 @@ def model(latents=20, likelihood="bernoulli", posterior="diagonal_normal", **obj
     return vae
 
 
-def fit(vae, x, batch=128):
+def small(**arguments) -> kvae.VAE:
+    """A model of 64 pixels, 64-128-10; the arguments are `compile`'s."""
+    vae = kvae.VAE(*kvae.networks.mlp((64,), 10, hidden=(128,)), likelihood="bernoulli")
+    vae.compile(optimizer=keras.optimizers.Adam(1e-3), **arguments)
+    return vae
+
+
+def fit(vae, x, batch=128, epochs=2):
     def run():
-        vae.fit(x, batch_size=batch, epochs=2, verbose=0)
+        vae.fit(x, batch_size=batch, epochs=epochs, verbose=0)
 
     return run
 
 
-def in_turns(programs: dict, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each program in every round, after two runs that compile and learn the pace."""
+def in_turns(programs: dict, rounds: int, before: int = 2) -> dict[str, list[float]]:
+    """Seconds of each program in every round, after some runs that compile and learn the pace."""
     for program in programs.values():
-        program()
-        program()
+        for _ in range(before):
+            program()
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(rounds):
         for name, program in programs.items():
@@ -113,29 +121,21 @@ def random_images(n: int, pixels: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 2, (n, pixels), dtype=np.uint8)
 
 
-SIZES = [2_000, 20_000, 200_000, 2_000_000]
-
-
 def data_sizes(vae, pixels: int, batch: int, rounds: int) -> tuple[list[float], float]:
     """Seconds of an epoch by the number of images, medians of the rounds, and the exponent of the growth."""
     x = random_images(SIZES[-1], pixels)
-    seconds: dict[int, list[float]] = {n: [] for n in SIZES}
-    for round_ in range(rounds + 1):  # the first one compiles
-        for n in SIZES if round_ else SIZES[:-1]:
-            epochs = max(1, 200_000 // n)
-            start = time.perf_counter()
-            vae.fit(x[:n], batch_size=batch, epochs=epochs, verbose=0)
-            seconds[n] += [(time.perf_counter() - start) / epochs] if round_ else []
-    medians = [statistics.median(seconds[n]) for n in SIZES]
+    epochs = [max(1, 200_000 // n) for n in SIZES]
+    programs = {str(n): fit(vae, x[:n], batch, e) for n, e in zip(SIZES, epochs, strict=True)}
+    in_turns({"compile": programs[str(SIZES[0])]}, rounds=0)
+    seconds = in_turns(programs, rounds, before=0)
+    medians = [statistics.median(s) / e for s, e in zip(seconds.values(), epochs, strict=True)]
     return medians, float(np.polyfit(np.log(SIZES), np.log(medians), 1)[0])
 
 
 def growth_of_data(rounds: int) -> tuple[str, list[float]]:
     """The table of both networks, and the seconds of the large one."""
-    small = kvae.VAE(*kvae.networks.mlp((64,), 10, hidden=(128,)), likelihood="bernoulli")
-    small.compile(optimizer=keras.optimizers.Adam(1e-3))
     large, exponent = data_sizes(model(), PIXELS, 128, rounds)
-    little, of_small = data_sizes(small, 64, 100, rounds)
+    little, of_small = data_sizes(small(), 64, 100, rounds)
     lines = ["| images | seconds an epoch, 784 pixels | images/s | seconds an epoch, 64 pixels | images/s |"]
     lines.append("|---:|---:|---:|---:|---:|")
     for n, a, b in zip(SIZES, large, little, strict=True):
@@ -157,8 +157,7 @@ def streaming() -> str:
         random_images(2_000_000, 64).tofile(path)
         decode = lambda rows: tf.reshape(tf.io.decode_raw(rows, tf.uint8), [-1, 64])  # noqa: E731
         data = tf.data.FixedLengthRecordDataset([str(path)], 64).batch(500, drop_remainder=True).map(decode).prefetch(2)
-        vae = kvae.VAE(*kvae.networks.mlp((64,), 10, hidden=(128,)), likelihood="bernoulli")
-        vae.compile(optimizer=keras.optimizers.Adam(1e-3), steps_per_execution=50)
+        vae = small(steps_per_execution=50)
         vae.fit(data.take(400), verbose=0)
         memory = [resident()]
         for _ in range(3):

@@ -29,6 +29,7 @@ from kvae_peer import model
 from speed import replace_section
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
+from kvae.loop import _program
 from kvae.splits import Preparation
 
 CLASSES = (  # the first whose pattern is found in "instruction operation"
@@ -90,11 +91,11 @@ def main():
     vae, x = model(job), job.data()
     for _ in range(2):
         vae.fit(x, batch_size=job.batch, epochs=1, verbose=0)
-    made = vae.programs.made
-    (program,) = (made[key] for key in made if isinstance(key[0], Preparation) and key[2] == job.batch)
+    (preparation,) = (key[0] for key in vae.programs.made if isinstance(key[0], Preparation))
+    loop = tf.function(_program(vae, preparation, training=True, jit=True), jit_compile=True)  # as `fit` has it
     rows = tf.zeros([2, job.batch], tf.int32)
     arguments = {"x": tf.zeros([2, 784], tf.uint8)}, rows, tf.constant(0), tf.constant(0)
-    text = program.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
+    text = loop.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
     time, whole = shares(record(vae, x, job.batch), operations(text))
     time["dispatch and waiting"] = whole - time.total()
     steps = job.images // job.batch
