@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kvae import families, resolve
+from kvae import divergences, resolve
 from kvae.estimates import Estimate, mean_of
 from kvae.importance import Draws
 
@@ -55,7 +55,7 @@ def _table(vae, data) -> np.ndarray:
     rows = []
     for batch, parameters in Draws.of(vae).encoded(data):
         q = vae.posterior.of(parameters)
-        terms = families.kl_per_dim(q, vae.prior.distribution(vae.encode, batch.condition))
+        terms = divergences.kl_per_dim(q, vae.prior.distribution(vae.encode, batch.condition))
         if terms is None:
             raise ValueError(
                 f"The KL divergence of {type(vae.posterior).__name__} from {type(vae.prior).__name__} does not split "

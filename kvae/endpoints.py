@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from kvae import families, noise
+from kvae import divergences, noise
 from kvae.batch import Batch, inputs_of
 from kvae.importance import FLOATS_AT_A_TIME, Draws
 from kvae.objectives import Terms
@@ -74,7 +74,7 @@ class _Served:
         p = self._decoded(z, batch.condition)
         log_px_z = self.vae.likelihood.log_prob(p, batch.x, batch.mask)
         log_pz, log_qz_x = prior.log_prob(z), q.log_prob(z)
-        exact = families.kl(q, prior)
+        exact = divergences.kl(q, prior)
         kl = self.vae.objective.kl(Terms(log_px_z[:1], log_pz[:1], log_qz_x[:1], exact, None, drawn))
         return {
             "elbo": log_px_z[0] - kl,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kvae import families, feed, noise, resolve
+from kvae import divergences, feed, noise, resolve
 from kvae.bounds import annealed
 from kvae.estimates import Estimate, mean_of, weighted_mean_of
 from kvae.importance import Draws
@@ -93,7 +93,7 @@ def _optimizer(vae, draws: int):
             with tf.GradientTape() as tape:
                 tape.watch(parameters)
                 q = vae.posterior.of(parameters)
-                z, kl = vae.posterior.draw(q, eps), families.kl(q, prior)
+                z, kl = vae.posterior.draw(q, eps), divergences.kl(q, prior)
                 if kl is None:
                     kl = tf.reduce_mean(q.log_prob(z) - prior.log_prob(z), axis=0)
                 p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))

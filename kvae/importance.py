@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kvae import families, feed, noise
+from kvae import divergences, feed, noise
 from kvae.batch import Batch
 from kvae.parts import looped
 from kvae.programs import prefers_xla
@@ -87,7 +87,7 @@ class Draws:
 
     def _code_and_kl(self, batch, parameters):
         q = self.vae.posterior.of(parameters)
-        return q.mean(), families.kl(q, self.vae.prior.distribution(self.vae.encode, batch.condition))
+        return q.mean(), divergences.kl(q, self.vae.prior.distribution(self.vae.encode, batch.condition))
 
     def terms(
         self, batch: Batch, parameters, seed: int, first: int, count: int, jit: bool = False

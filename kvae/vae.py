@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from kvae import conditions, families, feed, noise, resolve
+from kvae import conditions, divergences, feed, noise, resolve
 from kvae import export as exporting
 from kvae.batch import Batch, together
 from kvae.importance import Draws
@@ -88,8 +88,8 @@ class VAE(LatentVariableModel):
             log_px_z=self.likelihood.log_prob(p, x, mask),  # at the input x
             log_pz=prior.log_prob(z),
             log_qz_x=q.log_prob(z) if self.posterior.has_density else None,  # eq. 29
-            kl=families.kl(q, prior),
-            kl_per_dim=families.kl_per_dim(q, prior),
+            kl=divergences.kl(q, prior),
+            kl_per_dim=divergences.kl_per_dim(q, prior),
             z=z,
         )
 

@@ -69,7 +69,7 @@ class AutoencoderTest(tf.test.TestCase):
 
     def test_there_is_no_made_up_elbo(self):
         x, model = data(), autoencoder()
-        self.assertIsNone(kvae.families.kl(model.encode(x), model.prior.distribution()))
+        self.assertIsNone(kvae.divergences.kl(model.encode(x), model.prior.distribution()))
         terms = model.terms(x)
         self.assertEqual((terms.log_qz_x, terms.kl, terms.kl_per_dim), (None, None, None))
         for call in (

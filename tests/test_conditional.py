@@ -130,8 +130,8 @@ class ConditionalTest(tf.test.TestCase, parameterized.TestCase):
         raw = np.log(np.expm1(scale - 1e-5))
         q = posterior.distribution(tf.constant(np.concatenate([loc, raw], axis=1), tf.float32))
         expected = np.log(s / scale) + (scale**2 + (loc - m) ** 2) / (2 * s**2) - 0.5
-        self.assertAllClose(kvae.families.kl(q, p), expected.sum(axis=1), rtol=1e-4)
-        self.assertAllClose(kvae.families.kl_per_dim(q, p), expected, rtol=1e-4)
+        self.assertAllClose(kvae.divergences.kl(q, p), expected.sum(axis=1), rtol=1e-4)
+        self.assertAllClose(kvae.divergences.kl_per_dim(q, p), expected, rtol=1e-4)
 
     def test_linear_oracle(self):
         """p(x|c) = N(mu_c, W W^T + s^2 I): the ELBO with the exact posterior is log p(x|c), for every draw."""

@@ -159,7 +159,7 @@ class PosteriorTest(tf.test.TestCase, parameterized.TestCase):
             with tf.GradientTape() as tape:
                 tape.watch(features)
                 q = posterior.distribution(features)
-                kl = kvae.families.kl(q, kvae.priors.StandardNormal.distribution(_prior(2), None))
+                kl = kvae.divergences.kl(q, kvae.priors.StandardNormal.distribution(_prior(2), None))
             gradient = tape.gradient(kl, features).numpy()
             self.assertTrue(np.isfinite(kl.numpy()).all())
             self.assertTrue(np.isfinite(gradient).all())
@@ -174,7 +174,7 @@ class PosteriorTest(tf.test.TestCase, parameterized.TestCase):
         factor = np.tril(random.normal(size=(5, 3, 3)), -1) + np.eye(3) * random.uniform(0.1, 3.0, (5, 1, 3))
         q = tfd.MultivariateNormalTriL(random.normal(size=(5, 3)), factor)
         p = tfd.MultivariateNormalDiag(random.normal(size=3), random.uniform(0.5, 2.0, 3))
-        self.assertAllClose(kvae.families.kl(q, p), tfd.kl_divergence(q, p), rtol=1e-12)
+        self.assertAllClose(kvae.divergences.kl(q, p), tfd.kl_divergence(q, p), rtol=1e-12)
 
 
 def _prior(latent):

@@ -289,12 +289,12 @@ class ArchitectureTest(tf.test.TestCase):
     """Imports run one way: a module imports only from those above it."""
 
     ORDER = (
-        "_requirements", "support", "series", "parts", "batch", "conditions", "noise", "distributions", "families",
-        "splits", "posteriors", "likelihoods", "priors", "schedules", "objectives", "networks", "plots", "sources",
-        "data", "feed", "trackers", "watch", "programs", "pace", "loop", "trainer", "model", "resolve", "importance",
-        "endpoints", "warmup", "export", "vae",
-        "saving", "estimates", "disentanglement", "baseline", "residuals", "codes", "progress", "aggregate",
-        "dimensions", "scan", "annealing", "bounds", "gaps", "diagnosis", "evaluate", "callbacks", "__init__",
+        "_requirements", "support", "series", "parts", "batch", "conditions", "noise", "distributions",
+        "divergences", "families", "splits", "posteriors", "likelihoods", "priors", "schedules",
+        "objectives", "networks", "plots", "sources", "data", "feed", "trackers", "watch", "programs", "pace",
+        "loop", "trainer", "model", "resolve", "importance", "endpoints", "warmup", "export", "vae", "saving",
+        "estimates", "disentanglement", "baseline", "residuals", "codes", "progress", "aggregate", "dimensions",
+        "scan", "annealing", "bounds", "gaps", "diagnosis", "evaluate", "callbacks", "__init__",
     )  # fmt: skip
     LEAVES = {"networks": {"__init__"}, "plots": {"__init__"}}
 

@@ -151,11 +151,11 @@ class EndpointsTest(ServingTest):
 
         score = out["score"]
         log_px_z, log_pz, log_qz = log_densities(vae.posterior.draw(q, eps[None]))
-        kl = (log_qz - log_pz)[0] if name == "monte_carlo" else kvae.families.kl(q, _prior(vae, condition)).numpy()
+        kl = (log_qz - log_pz)[0] if name == "monte_carlo" else kvae.divergences.kl(q, _prior(vae, condition)).numpy()
         self.assertAllClose(score["reconstruction"], log_px_z[0], rtol=1e-4)
         self.assertAllClose(score["kl"], kl, rtol=1e-4, atol=1e-4)
         self.assertAllClose(score["elbo"], log_px_z[0] - kl, rtol=1e-4, atol=1e-4)
-        at_mean = log_densities(q.mean()[None])[0][0] - kvae.families.kl(q, _prior(vae, condition)).numpy()
+        at_mean = log_densities(q.mean()[None])[0][0] - kvae.divergences.kl(q, _prior(vae, condition)).numpy()
         self.assertAllClose(score["score"], at_mean, rtol=1e-4, atol=1e-4)
         self.assertAllClose(score["error"], error, rtol=1e-4)
         eps = np.stack([kvae.noise.normal(int(s), kvae.noise.IMPORTANCE, 0, 150, 4) for s in seeds], axis=1)
