@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from kvae.distributions import Independent
+from kvae.projection import ConvolutionTranspose
 from kvae.support import Support
 
 UNIT_SOFTPLUS = math.log(math.expm1(1.0))  # softplus of this is 1
@@ -52,9 +53,10 @@ class Family(keras.layers.Layer):
     def _add_projection(self, units: int, bias: list[float] | None = None):
         if self.project:
             init = "zeros" if bias is None else keras.initializers.Constant(bias)
-            self.projection = keras.layers.Dense(
-                units, dtype=self.compute_dtype, bias_initializer=init, name="projection"
-            )
+            self.projection = self._linear(units, name="projection", bias_initializer=init)
+
+    def _linear(self, units: int, **options) -> keras.layers.Layer:
+        return keras.layers.Dense(units, dtype=self.compute_dtype, **options)
 
     def parameters(self, features):
         """The parameters of the distribution, in the family's dtype, for a network's features."""
@@ -124,6 +126,11 @@ class Posterior(Family):
 class Likelihood(Family):
     """Abstract: p(x|z), a distribution over whole events.
 
+    Args:
+        project, name, dtype: see `Family`.
+        kernel_size: how many places along each axis of a feature map the projection sees, 1 (the default) or more:
+            then it is a transposed convolution with zeros beyond the edge.
+
     Class attributes:
         support: the `Support` of x.
         measure: "mass" or "density", what a log-probability is the logarithm of.
@@ -135,11 +142,23 @@ class Likelihood(Family):
     per_element = 1
     event_shape: tuple[int, ...]
 
+    def __init__(self, project: bool = True, kernel_size: int = 1, name: str | None = None, dtype: str | None = None):
+        super().__init__(project=project, name=name, dtype=dtype)
+        if isinstance(kernel_size, bool) or not hasattr(kernel_size, "__index__") or kernel_size < 1:
+            raise ValueError(f"kernel_size must be a whole number of at least 1, got {kernel_size!r}.")
+        if kernel_size > 1 and not project:
+            raise ValueError(f"kernel_size={kernel_size} is the projection's, which project=False leaves out.")
+        self.kernel_size = int(kernel_size)
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        return super().get_config() | {"kernel_size": self.kernel_size}
+
     def build(self, feature_shape, event_shape):
         """Make the projection from features to the first parameter of each element of the event.
 
         Flat features are projected to the whole event; a feature map with the event's height and width is
-        projected channel by channel, the same way at every place.
+        projected the same way at every place, channel by channel or with its neighbours (`kernel_size`).
         """
         feature_shape, event_shape = tuple(feature_shape), tuple(event_shape)
         self.event_shape = event_shape
@@ -151,12 +170,22 @@ class Likelihood(Family):
                 "decoder put out flat features or a feature map of the event's height and width, for example by "
                 "cropping it with keras.layers.Cropping2D."
             )
+        if self.kernel_size > 1 and not 1 <= len(place) <= 3:
+            raise ValueError(
+                f"kernel_size={self.kernel_size} takes a feature map of one to three axes beside its channels, but the "
+                f"decoder's output has shape {feature_shape} for one example. Leave kernel_size=1 for flat features."
+            )
         units = math.prod(event_shape[len(place) :])
         if not self.project and feature_shape[-1] != self.per_element * units:
             raise self._wrong_size("decoder", feature_shape, (*place, self.per_element * units))
         self._add_projection(units)
         if self.projection is not None:
             self.projection.build((None, *feature_shape))
+
+    def _linear(self, units: int, **options) -> keras.layers.Layer:
+        if self.kernel_size == 1:
+            return super()._linear(units, **options)
+        return ConvolutionTranspose(units, self.kernel_size, dtype=self.compute_dtype, **options)
 
     def _event(self, features) -> list:
         """The parameters of p, each `[..., *event_shape]`, for decoder features `[..., *feature_shape]`."""

@@ -20,7 +20,8 @@ class Bernoulli(Likelihood):
     `ContinuousBernoulli` there.
 
     Args:
-        project, name, dtype: see `kvae.families.Family`; with project=False the decoder's output is the logits.
+        project, kernel_size, name, dtype: see `kvae.families.Likelihood`; with project=False the decoder's output is
+            the logits.
     """
 
     support = support.BINARY
@@ -51,7 +52,8 @@ class ContinuousBernoulli(Likelihood):
     Args:
         clip: None, or c in (0, 1/2): l is kept in [c, 1 - c], in training and evaluation, and has no gradient
             beyond. Published numbers depend on it: with c = 1e-4 no pixel scores above 2.2205 nats.
-        project, name, dtype: see `kvae.families.Family`; with project=False the decoder's output is the logits.
+        project, kernel_size, name, dtype: see `kvae.families.Likelihood`; with project=False the decoder's output is
+            the logits.
 
     Reference: Loaiza-Ganem, Cunningham (2019), The continuous Bernoulli: fixing a pervasive error in
     variational autoencoders, arXiv 1907.06845.
@@ -64,10 +66,11 @@ class ContinuousBernoulli(Likelihood):
         self,
         clip: float | None = None,
         project: bool = True,
+        kernel_size: int = 1,
         name: str | None = None,
         dtype: str | None = None,
     ):
-        super().__init__(project=project, name=name, dtype=dtype)
+        super().__init__(project=project, kernel_size=kernel_size, name=name, dtype=dtype)
         if clip is not None and not 0.0 < clip < 0.5:
             raise ValueError(f"ContinuousBernoulli needs clip=None or 0 < clip < 0.5, got {clip}.")
         self.clip = clip
@@ -116,8 +119,8 @@ class Normal(Likelihood):
             need of care in training (docs/training.md); or a positive number.
         momentum: of that moving average.
         floor: the smallest scale of "learned", "optimal" and "local".
-        project, name, dtype: see `kvae.families.Family`; with project=False the decoder's output is the mean
-            ("local": the means and then the u, along the last axis).
+        project, kernel_size, name, dtype: see `kvae.families.Likelihood`; with project=False the decoder's output is
+            the mean ("local": the means and then the u, along the last axis).
 
     References: Lin, Roberts, Trigoni, Clark (2019), Balancing reconstruction quality and regularisation in
     ELBO for VAEs, arXiv 1909.03765. Rybkin, Daniilidis, Levine (2021), Simple and effective VAE training with
@@ -133,10 +136,11 @@ class Normal(Likelihood):
         momentum: float = 0.99,
         floor: float = 1e-3,
         project: bool = True,
+        kernel_size: int = 1,
         name: str | None = None,
         dtype: str | None = None,
     ):
-        super().__init__(project=project, name=name, dtype=dtype)
+        super().__init__(project=project, kernel_size=kernel_size, name=name, dtype=dtype)
         positive_number = isinstance(scale, numbers.Real) and not isinstance(scale, bool) and 0 < scale < math.inf
         if not positive_number and scale not in ("learned", "optimal", "local"):
             raise ValueError(f"Normal needs scale= a positive number, 'learned', 'optimal' or 'local', got {scale!r}.")
@@ -163,12 +167,11 @@ class Normal(Likelihood):
         super().build(feature_shape, event_shape)
         start = math.log(math.expm1(1.0 - self.floor))
         if self.scale == "local" and self.project:
-            self.scale_projection = keras.layers.Dense(
+            self.scale_projection = self._linear(
                 self.projection.units,
-                dtype=self.compute_dtype,
+                name="scale_projection",
                 kernel_initializer="zeros",
                 bias_initializer=keras.initializers.Constant(start),
-                name="scale_projection",
             )
             self.scale_projection.build((None, *feature_shape))
         if self.scale == "learned":

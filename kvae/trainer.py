@@ -73,7 +73,7 @@ class Trainer(keras.Model):
             "run_eagerly": run_eagerly, "auto_scale_loss": auto_scale_loss,
         }  # fmt: skip
         if jit_compile == "auto":
-            jit_compile = not run_eagerly and prefers_xla(self.encoder, self.decoder)
+            jit_compile = not run_eagerly and prefers_xla(self.encoder, self.decoder, self.likelihood)
         super().compile(
             optimizer=optimizer,
             jit_compile=jit_compile,

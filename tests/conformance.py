@@ -65,6 +65,8 @@ MODELS = {
     **{f"prior_{name}": {"prior": make} for name, make in PRIORS.items() if not make.conditional},
     **{f"objective_{name}": {"objective": make} for name, make in OBJECTIVES.items()},
     **{f"network_{name}": {"network": name} for name in NETWORKS},
+    "kernel_size": {"network": "conv_one_level", "likelihood": lambda: kvae.likelihoods.Bernoulli(kernel_size=3)},
+    "kernel_size_even": {"network": "conv_odd", "likelihood": lambda: kvae.likelihoods.Normal("local", kernel_size=2)},
 }
 
 

@@ -290,7 +290,7 @@ class ArchitectureTest(tf.test.TestCase):
 
     ORDER = (
         "_requirements", "support", "series", "parts", "batch", "conditions", "noise", "distributions",
-        "divergences", "families", "splits", "posteriors", "likelihoods", "priors", "schedules",
+        "divergences", "projection", "families", "splits", "posteriors", "likelihoods", "priors", "schedules",
         "objectives", "networks", "plots", "sources", "data", "feed", "trackers", "watch", "programs", "pace",
         "loop", "trainer", "model", "resolve", "importance", "endpoints", "warmup", "export", "vae", "saving",
         "estimates", "disentanglement", "baseline", "residuals", "codes", "progress", "aggregate", "dimensions",

@@ -12,8 +12,8 @@ import kvae
 layers = keras.layers
 
 
-def model(job: Job) -> kvae.VAE:
-    """The VAE of a job, compiled."""
+def model(job: Job, to_logits: bool = False) -> kvae.VAE:
+    """The VAE of a job, compiled; `to_logits`: the last convolution is in the decoder, not in the likelihood."""
     keras.utils.set_random_seed(0)
     objective = kvae.objectives.ELBO(samples=job.samples)
     if job.network == "conv":
@@ -22,9 +22,12 @@ def model(job: Job) -> kvae.VAE:
         encoder = keras.Sequential([keras.Input(job.event_shape), *down, layers.Dense(16, "relu")])
         up = [layers.Conv2DTranspose(64, 3, **options), layers.Conv2DTranspose(32, 3, **options)]
         grow = [layers.Dense(7 * 7 * 64, "relu"), layers.Reshape((7, 7, 64))]
-        last = layers.Conv2DTranspose(1, 3, padding="same")
-        decoder = keras.Sequential([keras.Input((job.latents,)), *grow, *up, last])
-        vae = kvae.VAE(encoder, decoder, likelihood=kvae.likelihoods.Bernoulli(project=False), objective=objective)
+        decoder = keras.Sequential([keras.Input((job.latents,)), *grow, *up])
+        likelihood = kvae.likelihoods.Bernoulli(kernel_size=3)
+        if to_logits:
+            decoder.add(layers.Conv2DTranspose(1, 3, padding="same"))
+            likelihood = kvae.likelihoods.Bernoulli(project=False)
+        vae = kvae.VAE(encoder, decoder, likelihood=likelihood, objective=objective)
     else:
         pair = kvae.networks.mlp(job.event_shape, job.latents, hidden=job.hidden, activation=job.activation)
         vae = kvae.VAE(*pair, likelihood="bernoulli", objective=objective)
@@ -34,9 +37,15 @@ def model(job: Job) -> kvae.VAE:
 
 def train(job: Job) -> dict:
     """Epochs by `fit`, on the array."""
-    vae, x = model(job), job.data()
-    x = x[: job.images // job.batch * job.batch]
-    return {"kvae": lambda: vae.fit(x, batch_size=job.batch, epochs=job.epochs, verbose=0).history["loss"][-1]}
+    x = job.data()[: job.images // job.batch * job.batch]
+
+    def program(vae):
+        return lambda: vae.fit(x, batch_size=job.batch, epochs=job.epochs, verbose=0).history["loss"][-1]
+
+    programs = {"kvae": program(model(job))}
+    if job.network == "conv":
+        programs["kvae, decoder to the logits"] = program(model(job, to_logits=True))
+    return programs
 
 
 def likelihood(job: Job) -> dict:
