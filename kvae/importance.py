@@ -40,7 +40,7 @@ class Draws:
         shapes = [tensor.shape[1:] for layer in layers for tensor in keras.tree.flatten(layer.output)]
         known = [shape for shape in shapes if None not in shape]
         self.widest = max(math.prod(shape) for shape in [*known, vae.event_shape, (vae.latent_dim,)])
-        self.jit = prefers_xla(vae.decoder) and vae.likelihood.compute_dtype == "float32"
+        self.jit = prefers_xla(vae.decoder, vae.likelihood) and vae.likelihood.compute_dtype == "float32"
         self._function = vae.methods.function
 
     @classmethod
