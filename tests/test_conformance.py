@@ -193,7 +193,7 @@ class ObjectiveTest(tf.test.TestCase, parameterized.TestCase):
 
 
 RARE = [
-    name for name in MODELS if name.startswith(("network_resnet", "objective_elbo_"))
+    name for name in MODELS if name.startswith(("network_resnet", "objective_elbo_", "kernel_size_"))
     and name not in ("objective_elbo_samples", "objective_elbo_free_bits")
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""pythae: its VAE and its BaseTrainer, an epoch at a time, without the checkpoints it writes."""
+"""pythae: its VAE and its BaseTrainer; called as a user does, and its loop alone, an epoch at a time."""
 
 import tempfile
 
@@ -40,23 +40,37 @@ class Decoder(BaseDecoder):
 
 
 def train(job: Job) -> dict:
-    """Epochs by the trainer's own loop over its data loader."""
+    """Epochs by the trainer: its `train` with what belongs to it, and its loop over its data loader alone."""
     if job.network != "mlp":
         return {}
     torch.manual_seed(0)
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=job.latents, reconstruction_loss="bce")
     data = torch.from_numpy(job.data()[: job.images // job.batch * job.batch]).reshape(-1, 1, 28, 28)
     dataset = BaseDataset(data, torch.zeros(len(data)))
-    options = BaseTrainerConfig(
-        output_dir=tempfile.mkdtemp(),
-        num_epochs=1,
-        learning_rate=LEARNING_RATE,
-        per_device_train_batch_size=job.batch,
-        no_cuda=True,
-    )
-    trainer = BaseTrainer(VAE(config, Encoder(job), Decoder(job)), dataset, training_config=options)
-    trainer.prepare_training()
-    return {"pythae": repeated(lambda: trainer.train_step(1), job.epochs)}
+    model = VAE(config, Encoder(job), Decoder(job))
+
+    def trainer(folder: str, epochs: int) -> BaseTrainer:
+        options = BaseTrainerConfig(
+            output_dir=folder,
+            num_epochs=epochs,
+            learning_rate=LEARNING_RATE,
+            per_device_train_batch_size=job.batch,
+            no_cuda=True,
+        )
+        return BaseTrainer(model, dataset, training_config=options)
+
+    def whole() -> float:
+        with tempfile.TemporaryDirectory() as folder:  # it writes the final model
+            made = trainer(folder, job.epochs)
+            losses = []
+            step = made.train_step
+            made.train_step = lambda epoch: losses.append(step(epoch)) or losses[-1]
+            made.train()
+            return losses[-1]
+
+    alone = trainer(tempfile.mkdtemp(), 1)
+    alone.prepare_training()
+    return {"pythae": whole, "pythae, its loop alone": repeated(lambda: alone.train_step(1), job.epochs)}
 
 
 if __name__ == "__main__":
