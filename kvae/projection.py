@@ -61,5 +61,5 @@ def overlap_add(features, kernel):
         itertools.product(*(reversed(range(size)) for size in sizes)),
         strict=True,
     )
-    # tf.slice, whose gradient is a pad: that of [...] takes three times as long.
+    # tf.slice, whose gradient is a pad: that of [...] takes two or three times as long.
     return tf.add_n([tf.slice(one, [0, *start], [-1, *places]) for one, start in shifted])[..., tf.newaxis]
