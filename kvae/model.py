@@ -7,6 +7,7 @@ from kvae import conditions, feed, noise
 from kvae.batch import Batch
 from kvae.families import Likelihood, Posterior, Prior
 from kvae.objectives import Objective, Terms
+from kvae.programs import all_known
 from kvae.splits import Split
 from kvae.trackers import Faults, Trackers
 from kvae.trainer import Trainer
@@ -131,7 +132,7 @@ class LatentVariableModel(Trainer):
         self._seed_layers()
         with tf.GradientTape() as tape:
             loss = self.optimizer.scale_loss(self._step(batch, eps, True, checked))
-        gradients = tape.gradient(loss, self.trainable_weights)
+        gradients = all_known(tape.gradient(loss, self.trainable_weights))
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
 
     def prepared(self, batch: Batch) -> Batch:

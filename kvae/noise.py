@@ -48,6 +48,11 @@ def under_xla(compiled: bool = True):
         _UNDER_XLA.reset(token)
 
 
+def within_xla() -> bool:
+    """Whether what is traced now is compiled by XLA."""
+    return _UNDER_XLA.get()
+
+
 def normal(seed, stream, first, rows, size, dtype="float32"):
     """Standard normal numbers, one row an example.
 
@@ -149,7 +154,7 @@ def _box_muller(lanes) -> list[tf.Tensor]:
 
 def _at_once(function, tensors):
     """An elementwise function of each: of all of them in one tensor where every operation has its price."""
-    return [function(x) for x in tensors] if _UNDER_XLA.get() else tf.unstack(function(tf.stack(tensors)))
+    return [function(x) for x in tensors] if within_xla() else tf.unstack(function(tf.stack(tensors)))
 
 
 def uniform(seed, stream, first, rows, size, dtype="float32"):
@@ -164,7 +169,7 @@ def _lanes(seed, stream, first, rows, size, dtype):
     blocks = math.ceil(size / lanes)
     first = tf.cast(first, tf.int64) * blocks
     where = tf.cast(seed, tf.int64), tf.cast(stream, tf.int64), first, rows * blocks, integer
-    if _UNDER_XLA.get() and integer == tf.int32:
+    if within_xla() and integer == tf.int32:
         numbers = [_unit(i, dtype) for i in _unrolled(*where)]
     else:
         numbers = tf.unstack(_unit(_operation(*where), dtype))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
 from kvae import noise
 
@@ -42,6 +43,18 @@ def compiled(function: Callable, jit: bool) -> Callable:
             return function(*arguments, **keywords)
 
     return tf.function(traced, jit_compile=jit, reduce_retracing=not jit, autograph=False)
+
+
+def all_known(gradients: list) -> list:
+    """The gradients; under XLA no dense one is used before all of them are there.
+
+    A weight that is not changed before the last gradient has used it need not be copied.
+    """
+    if not noise.within_xla() or tf.executing_eagerly():
+        return gradients
+    dense = [gradient for gradient in gradients if isinstance(gradient, tf.Tensor)]  # not None, nor IndexedSlices
+    known = iter(gen_xla_ops.xla_optimization_barrier(dense))
+    return [next(known) if isinstance(gradient, tf.Tensor) else gradient for gradient in gradients]
 
 
 def prefers_xla(*networks) -> bool:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 import kvae
-from kvae import loop, pace
+from kvae import loop, noise, pace, programs
 from tests.conformance import make_vae
 
 
@@ -88,3 +88,27 @@ class RepeatedUseTest(tf.test.TestCase):
         use(30)
         before = use(1)
         self.assertLess(use(100) - before, 10.0)  # megabytes; a copy of x alone in every fit would be 5
+
+
+class AllKnownTest(tf.test.TestCase):
+    def test_values_are_the_same(self):
+        """None, and the sparse gradient of an embedding, among them."""
+        table, slope, other = tf.Variable(tf.ones((5, 2))), tf.Variable(1.5), tf.Variable(3.0)
+
+        def gradients(x):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.gather(table, [1, 3, 3]) * x * slope)
+            return programs.all_known(tape.gradient(loss, [table, slope, other]))
+
+        def compiled(x):
+            with noise.under_xla():
+                rows, dense, none = gradients(x)
+            self.assertIsInstance(rows, tf.IndexedSlices)
+            self.assertIsNone(none)
+            return tf.convert_to_tensor(rows) + dense
+
+        expected = np.array([[0, 0], [3, 3], [0, 0], [6, 6], [0, 0]]) + 12.0  # d/d slope: 6 entries times 2
+        self.assertAllEqual(tf.function(compiled, jit_compile=True)(tf.constant(2.0)), expected)
+        self.assertAllEqual(compiled(tf.constant(2.0)), expected)  # eagerly there is nothing to be done
+        found = tf.function(compiled, jit_compile=True).experimental_get_compiler_ir(tf.constant(2.0))(stage="hlo")
+        self.assertIn("opt-barrier", found)
