@@ -50,9 +50,9 @@ def all_known(gradients: list) -> list:
 
     A weight that is not changed before the last gradient has used it need not be copied.
     """
-    if not noise.within_xla() or tf.executing_eagerly():
-        return gradients
     dense = [gradient for gradient in gradients if isinstance(gradient, tf.Tensor)]  # not None, nor IndexedSlices
+    if not dense or not noise.within_xla() or tf.executing_eagerly():
+        return gradients
     known = iter(gen_xla_ops.xla_optimization_barrier(dense))
     return [next(known) if isinstance(gradient, tf.Tensor) else gradient for gradient in gradients]
 

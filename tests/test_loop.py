@@ -112,3 +112,8 @@ class AllKnownTest(tf.test.TestCase):
         self.assertAllEqual(compiled(tf.constant(2.0)), expected)  # eagerly there is nothing to be done
         found = tf.function(compiled, jit_compile=True).experimental_get_compiler_ir(tf.constant(2.0))(stage="hlo")
         self.assertIn("opt-barrier", found)
+
+    def test_none_at_all(self):
+        """A model whose weights are all held fast."""
+        with noise.under_xla():
+            self.assertEqual(tf.function(lambda: programs.all_known([]), jit_compile=True)(), [])
