@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import noise, resolve
+from kvae.counts import check_at_least
 from kvae.estimates import Estimate, mean_of
 from kvae.importance import Draws
 
@@ -31,7 +32,7 @@ def rate(vae, data, samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
     resolve.check_density(vae, "the mutual information")
     if vae.prior.conditional:
         raise ValueError(f"rate needs one prior p(z) for all examples; {type(vae.prior).__name__} has one for each.")
-    resolve.check_at_least(1, samples=samples)
+    check_at_least(1, samples=samples)
     parameters = [parameters for _, parameters in Draws.of(vae).encoded(data)]
     q = vae.posterior.of(tf.concat(parameters, axis=0))
     n = int(q.batch_shape[0])

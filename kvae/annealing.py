@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from kvae import noise, resolve
 from kvae.batch import Batch
+from kvae.counts import check_at_least
 from kvae.importance import Draws
 from kvae.programs import Programs, compiled
 from kvae.progress import progress
@@ -65,7 +66,7 @@ class Annealing:
     def __init__(self, vae, start: str, chains: int, leapfrog: int):
         if start not in STARTS:
             raise ValueError(f"start must be one of {STARTS}, got {start!r}.")
-        resolve.check_at_least(1, chains=chains, leapfrog=leapfrog)
+        check_at_least(1, chains=chains, leapfrog=leapfrog)
         if start == "posterior":
             resolve.check_density(vae, "a chain from q(z|x)")
         self.vae, self.start, self.chains, self.leapfrog = vae, start, chains, leapfrog

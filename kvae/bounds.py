@@ -6,8 +6,8 @@ import numpy as np
 
 from kvae import conditions
 from kvae.annealing import Annealing, sigmoid_schedule
+from kvae.counts import check_at_least
 from kvae.estimates import Estimate, log_mean_variance, spread, weighted_mean_of
-from kvae.resolve import check_at_least
 
 
 def ais(

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kvae import feed
+from kvae.counts import check_at_least
 from kvae.diagnosis import Diagnosis, diagnose
 from kvae.resolve import check_density
 from kvae.saving import read_note, save_model
@@ -138,8 +139,7 @@ class Diagnose(keras.callbacks.Callback):
 
     def __init__(self, data, train=None, every: int = 5, say: Callable[[str], Any] = print):
         super().__init__()
-        if every < 1:
-            raise ValueError(f"Diagnose needs every >= 1, got {every}.")
+        check_at_least(1, every=every)
         self.data, self.train, self.every, self.say = data, train, int(every), say
         self.found: Diagnosis | None = None
         self._said: set[str] = set()
@@ -183,8 +183,7 @@ class Frames(keras.callbacks.Callback):
 
     def __init__(self, z=None, condition=None, every: int = 1):
         super().__init__()
-        if every < 1:
-            raise ValueError(f"Frames needs every >= 1, got {every}.")
+        check_at_least(1, every=every)
         self.z, self.condition, self.every = z, condition, int(every)
         self.frames: list[np.ndarray] = []
 

@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from kvae import feed
 from kvae.baseline import pixel_log_prob
+from kvae.counts import check_at_least
 from kvae.dimensions import collapsed
 from kvae.estimates import Estimate, mean_of
 from kvae.likelihoods import Normal
 from kvae.objectives import ELBO
 from kvae.residuals import calibration
-from kvae.resolve import check_at_least
 from kvae.scan import Scan, scan
 
 _NO_KL = 0.1  # nats; a code that carries less carries nothing

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kvae.counts import check_at_least
 from kvae.estimates import Estimate
-from kvae.resolve import check_at_least
 
 
 def mutual_information_gap(codes, factors, bins: int = 20, seed: int = 0, resamples: int = 50) -> Estimate:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from kvae import resolve, warmup
+from kvae.counts import check_at_least
 from kvae.endpoints import endpoints
 
 
@@ -73,7 +74,7 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
             f"{path} exists and is not overwritten. Export to another path, for example "
             f"kvae.export.next_version({str(path.parent)!r})."
         )
-    resolve.check_at_least(1, samples=samples)
+    check_at_least(1, samples=samples)
     table = endpoints(vae, samples)
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from kvae.counts import check_at_least
 from kvae.distributions import Independent
 from kvae.projection import ConvolutionTranspose
 from kvae.support import Support
@@ -144,8 +145,7 @@ class Likelihood(Family):
 
     def __init__(self, project: bool = True, kernel_size: int = 1, name: str | None = None, dtype: str | None = None):
         super().__init__(project=project, name=name, dtype=dtype)
-        if isinstance(kernel_size, bool) or not hasattr(kernel_size, "__index__") or kernel_size < 1:
-            raise ValueError(f"kernel_size must be a whole number of at least 1, got {kernel_size!r}.")
+        check_at_least(1, kernel_size=kernel_size)
         if kernel_size > 1 and not project:
             raise ValueError(f"kernel_size={kernel_size} is the projection's, which project=False leaves out.")
         self.kernel_size = int(kernel_size)

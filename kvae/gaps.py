@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kvae import divergences, feed, noise, resolve
 from kvae.bounds import annealed
+from kvae.counts import check_at_least
 from kvae.estimates import Estimate, mean_of, weighted_mean_of
 from kvae.importance import Draws
 from kvae.programs import compiled
@@ -48,8 +49,8 @@ def gaps(
     Reference: Cremer, Li, Duvenaud (2018), Inference suboptimality in variational autoencoders, arXiv 1801.03558.
     """
     resolve.check_density(vae, "the gap of the ELBO")
-    resolve.check_at_least(1, steps=steps, draws=draws)
-    resolve.check_at_least(0, chains=chains)
+    check_at_least(1, steps=steps, draws=draws)
+    check_at_least(0, chains=chains)
     data = feed.held(data)
     amortized = scan(vae, data, samples, seed, verbose=verbose)
     local = optimized(vae, data, steps, draws, seed, verbose)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from kvae.counts import check_at_least
+
 
 def mlp(
     event_shape: Sequence[int],
@@ -35,7 +37,7 @@ def mlp(
     """
     event_shape, latent_dim = _checked(event_shape, latent_dim)
     for size in hidden:
-        _positive("hidden sizes", size)
+        check_at_least(1, hidden=size)
     h, given, x_inputs = _encoder_inputs(event_shape, condition, mask, keras.layers.Flatten(name="flatten"))
     h = _with(given, h)
     for i, size in enumerate(hidden):
@@ -142,9 +144,8 @@ def resnet(
     """
     event_shape, latent_dim = _checked(event_shape, latent_dim)
     maps = _maps("resnet", event_shape, filters, kernel_size, dense)
-    _positive("bottleneck", bottleneck)
-    if isinstance(blocks, bool) or not hasattr(blocks, "__index__") or blocks < 0:
-        raise ValueError(f"blocks must be a whole number of at least 0, got {blocks!r}.")
+    check_at_least(1, bottleneck=bottleneck)
+    check_at_least(0, blocks=blocks)
     if normalization not in (None, "batch", "layer", "group"):
         raise ValueError(f"normalization must be None, 'batch', 'layer' or 'group', got {normalization!r}.")
     if not 0.0 <= dropout < 1.0:
@@ -223,7 +224,7 @@ def _condition(condition):
         return None
     shape = (condition,) if isinstance(condition, int) else tuple(condition)
     for size in shape:
-        _positive("condition", size)
+        check_at_least(1, condition=size)
     return keras.Input(shape, name="condition")
 
 
@@ -260,8 +261,9 @@ def _maps(what, event_shape, filters, kernel_size, dense) -> _Maps:
         raise ValueError(f"{what} takes an event shape (H, W, C), (T, C) or (T,), got {event_shape}.")
     if not filters:
         raise ValueError(f"{what} needs at least one level, got filters=(). For linear networks use mlp(hidden=()).")
-    for size in (*filters, kernel_size, dense):
-        _positive("filters, kernel_size and dense", size)
+    check_at_least(1, kernel_size=kernel_size, dense=dense)
+    for size in filters:
+        check_at_least(1, filters=size)
     shape = event_shape if len(event_shape) > 1 else (*event_shape, 1)
     sizes = [shape[:-1]]
     for _ in filters:
@@ -287,11 +289,6 @@ def _checked(event_shape, latent_dim) -> tuple[tuple[int, ...], int]:
     if not event_shape:
         raise ValueError("event_shape needs at least one dimension, got ().")
     for size in event_shape:
-        _positive("event_shape", size)
-    _positive("latent_dim", latent_dim)
+        check_at_least(1, event_shape=size)
+    check_at_least(1, latent_dim=latent_dim)
     return event_shape, latent_dim
-
-
-def _positive(what, value):
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise ValueError(f"{what} must be whole numbers of at least 1, got {value!r}.")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from kvae.counts import check_at_least
+
 
 class Terms(NamedTuple):
     """The log-densities at S samples z of q(z|x) for each of B examples, in nats.
@@ -102,8 +104,7 @@ class ELBO(Objective):
             raise ValueError(f"ELBO needs kl='auto', 'analytic' or 'monte_carlo', got {kl!r}.")
         if not callable(beta) and not (isinstance(beta, numbers.Real) and 0.0 <= beta < float("inf")):
             raise ValueError(f"ELBO needs beta >= 0 or a schedule (a callable of the step), got {beta!r}.")
-        if not isinstance(samples, numbers.Integral) or isinstance(samples, bool) or samples < 1:
-            raise ValueError(f"ELBO needs samples >= 1, an integer, got {samples!r}.")
+        check_at_least(1, samples=samples)
         if not free_bits >= 0.0:
             raise ValueError(f"ELBO needs free_bits >= 0, got {free_bits!r}.")
         self.kl_form, self.samples, self.free_bits = kl, int(samples), float(free_bits)

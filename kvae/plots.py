@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from kvae.counts import check_at_least
+
 
 def _figure(width: float, height: float):
     from matplotlib.figure import Figure  # no pyplot: no window, no global state
@@ -45,8 +47,7 @@ def grid(images, columns: int = 10, title: str = "", low=None, high=None):
         raise ValueError("There are no images to draw.")
     low = min(x.min() for x in images) if low is None else low
     high = max(x.max() for x in images) if high is None else high
-    if columns < 1:
-        raise ValueError(f"columns must be at least 1, got {columns}.")
+    check_at_least(1, columns=columns)
     rows = math.ceil(len(images) / columns)
     figure = _figure(0.8 * columns, 0.8 * rows + 0.4)
     for i in range(rows * columns):

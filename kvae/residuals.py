@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import resolve
+from kvae.counts import check_at_least
 from kvae.estimates import Estimate, ratio_of, spread
 from kvae.importance import Draws
 from kvae.likelihoods import Normal
@@ -25,7 +26,7 @@ def calibration(vae, data, samples: int = 10, seed: int = 0) -> dict[str, Estima
         seed: of the draws.
     """
     resolve.check_model(vae)
-    resolve.check_at_least(1, samples=samples)
+    check_at_least(1, samples=samples)
     if not isinstance(vae.likelihood, Normal):
         raise ValueError(f"calibration is about a scale, and {type(vae.likelihood).__name__} has none.")
     draws = Draws.of(vae)

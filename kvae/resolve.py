@@ -4,7 +4,6 @@ import re
 from importlib import metadata
 
 import keras
-import numpy as np
 
 from kvae import likelihoods, objectives, posteriors, priors
 from kvae.batch import inputs_of
@@ -123,15 +122,6 @@ def check_model(vae) -> None:
     """Raise a TypeError where something else is given for a model."""
     if not hasattr(vae, "posterior"):
         raise TypeError(f"A kvae.VAE is needed, got {vae!r:.80}. kvae.load_model(path) reads one from its file.")
-
-
-def check_at_least(least: int, **numbers) -> None:
-    """Raise a ValueError unless all are whole numbers, and large enough."""
-    for name, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
-            raise ValueError(f"{name} must be a whole number, got {number!r}.")
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}, got {number}.")
 
 
 def check_density(vae, what: str) -> None:

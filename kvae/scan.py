@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import feed, resolve
+from kvae.counts import check_at_least
 from kvae.estimates import Estimate, log_mean_variance, spread, weighted_mean_of
 from kvae.importance import FLOATS_AT_A_TIME, Draws, evenly
 from kvae.pace import multiply_adds
@@ -44,7 +45,7 @@ def scan(vae, data, samples, seed, chunk=None, verbose: bool | str = "auto", par
 
     `parameters` `[N, units]` are those of other posteriors to draw from and to judge, by default the encoder's.
     """
-    resolve.check_at_least(1, samples=samples, **({} if chunk is None else {"chunk": chunk}))
+    check_at_least(1, samples=samples, **({} if chunk is None else {"chunk": chunk}))
     resolve.check_density(vae, "log p(x) by importance sampling")
     draws, elements = Draws.of(vae), math.prod(vae.event_shape)
     chunk = chunk or max(1, FLOATS_AT_A_TIME // draws.widest)

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae import noise
+from kvae.counts import check_at_least
 
 _CHUNK = 4096  # rows prepared at a time where a whole split is wanted
 _DATA_KEY = 1 << 40  # keeps the noise of data apart from a model's noise of the same seed
@@ -64,8 +65,7 @@ class Split:
         for name, other in (("y", y), ("sample_weight", sample_weight)):
             if other is not None and len(other) != len(array):
                 raise ValueError(f"x has {len(array)} rows but {name} has {len(other)}.")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        check_at_least(1, batch_size=batch_size)
         on_disk = isinstance(array, np.memmap) and array.flags.c_contiguous
         self.array, self.y = array if on_disk else np.ascontiguousarray(array), y
         self.sample_weight = None if sample_weight is None else weights(sample_weight)
@@ -80,8 +80,7 @@ class Split:
 
     def first(self, n: int) -> "Split":
         """The first n examples, or all where there are fewer, as they are in the whole."""
-        if n < 1:
-            raise ValueError(f"first needs n >= 1, got {n}.")
+        check_at_least(1, n=n)
         beside = ("y", "sample_weight", "mask")
         cut = {name: getattr(self, name)[:n] for name in beside if getattr(self, name) is not None}
         return self.replace(array=self.array[:n], **cut)

@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 from kvae import conditions, divergences, feed, noise, resolve
 from kvae import export as exporting
 from kvae.batch import Batch, together
+from kvae.counts import check_at_least
 from kvae.importance import Draws
 from kvae.model import LatentVariableModel
 from kvae.objectives import Objective, Terms
@@ -176,8 +177,7 @@ class VAE(LatentVariableModel):
         """
         if output not in ("mean", "sample", "distribution"):
             raise ValueError(f"output must be 'mean', 'sample' or 'distribution', got {output!r}.")
-        if n < 1:
-            raise ValueError(f"sample needs n >= 1, got {n}.")
+        check_at_least(1, n=n)
         condition = self._conditions(np.full(n, condition) if isinstance(condition, numbers.Integral) else condition, n)
         z = self.prior_draws(n, seed, condition)
         if output == "mean":
@@ -195,8 +195,7 @@ class VAE(LatentVariableModel):
 
         The draws for example i are a function of (seed, i, samples).
         """
-        if samples < 1:
-            raise ValueError(f"terms needs samples >= 1, got {samples}.")
+        check_at_least(1, samples=samples)
         return self._elbo_terms(self.prepared(self._examples(x, condition, mask)), seed, 0, samples)
 
     def elbo(self, x, seed: int = 0, samples: int = 1, condition=None, mask=None) -> tf.Tensor:
@@ -239,8 +238,7 @@ class VAE(LatentVariableModel):
         resolve.check_density(self, "impute")
         if output not in ("mean", "sample"):
             raise ValueError(f"output must be 'mean' or 'sample', got {output!r}.")
-        if samples < 1:
-            raise ValueError(f"impute needs samples >= 1, got {samples}.")
+        check_at_least(1, samples=samples)
         batch = self._examples(x, condition, mask)
         x = np.asarray(batch.x)
         mask = ~np.isnan(x) if batch.mask is None else batch.mask

@@ -174,7 +174,7 @@ class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(watch.found.faults, ("collapsed",))
         for a, b in zip(plain.get_weights(), vae.get_weights(), strict=True):  # it does not disturb the training
             self.assertAllEqual(a, b)
-        with self.assertRaisesRegex(ValueError, "every >= 1, got 0"):
+        with self.assertRaisesRegex(ValueError, "every must be at least 1, got 0"):
             kvae.callbacks.Diagnose(data.test, every=0)
 
 

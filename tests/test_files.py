@@ -289,7 +289,7 @@ class ArchitectureTest(tf.test.TestCase):
     """Imports run one way: a module imports only from those above it."""
 
     ORDER = (
-        "_requirements", "support", "series", "parts", "batch", "conditions", "noise", "distributions",
+        "_requirements", "counts", "support", "series", "parts", "batch", "conditions", "noise", "distributions",
         "divergences", "projection", "families", "splits", "posteriors", "likelihoods", "priors", "schedules",
         "objectives", "networks", "plots", "sources", "data", "feed", "trackers", "watch", "programs", "pace",
         "loop", "trainer", "model", "resolve", "importance", "endpoints", "warmup", "export", "vae", "saving",

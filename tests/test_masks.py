@@ -375,7 +375,7 @@ class ErrorsTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_impute(self):
         vae = model()
-        with self.assertRaisesRegex(ValueError, "samples >= 1, got 0"):
+        with self.assertRaisesRegex(ValueError, "samples must be at least 1, got 0"):
             vae.impute(X, MASK, samples=0)
         with self.assertRaisesRegex(ValueError, "'mean' or 'sample', got 'median'"):
             vae.impute(X, MASK, output="median")

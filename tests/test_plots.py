@@ -71,7 +71,7 @@ class GridsTest(tf.test.TestCase):
         self.assertAllClose(images(plots.grid(split)), self.X[..., 0])
         self.assertAllClose(images(plots.reconstructions(split, self.X[..., 0], 7))[7:], self.X[..., 0])
         self.assertAllClose(images(plots.grid(split.first(3))), self.X[:3, ..., 0])
-        with self.assertRaisesRegex(ValueError, "first needs n >= 1, got -2"):
+        with self.assertRaisesRegex(ValueError, "n must be at least 1, got -2"):
             split.first(-2)
         with self.assertRaisesRegex(ValueError, "no images"):
             plots.grid([])
@@ -172,7 +172,7 @@ class AnimationTest(tf.test.TestCase):
         self.assertLen(frames.frames, 3)  # before, after epochs 2 and 4
         self.assertAllClose(frames.frames[0], before)
         self.assertNotAllClose(frames.frames[1], before, atol=1e-4)
-        with self.assertRaisesRegex(ValueError, "every >= 1, got 0"):
+        with self.assertRaisesRegex(ValueError, "every must be at least 1, got 0"):
             kvae.callbacks.Frames(every=0)
 
     def test_written(self):
