@@ -57,14 +57,21 @@ NETWORKS = {  # name: (event shape, networks)
     ),
 }
 
-# One model for each row of every column, the others at their defaults.
+DEFAULTS = ("diagonal_normal", "standard_normal", "elbo", "mlp")
+
+# One model for each row of every column, the others at their defaults; "plain" is the row of all defaults.
 MODELS = {
-    **{f"posterior_{name}": {"posterior": make} for name, make in DENSITIES.items()},
+    "plain": {},
+    **{f"posterior_{name}": {"posterior": make} for name, make in DENSITIES.items() if name not in DEFAULTS},
     "posterior_deterministic": {"posterior": POSTERIORS["deterministic"], "objective": OBJECTIVES["elbo_no_kl"]},
     **{f"likelihood_{name}": {"likelihood": make} for name, make in LIKELIHOODS.items()},
-    **{f"prior_{name}": {"prior": make} for name, make in PRIORS.items() if not make.conditional},
-    **{f"objective_{name}": {"objective": make} for name, make in OBJECTIVES.items()},
-    **{f"network_{name}": {"network": name} for name in NETWORKS},
+    **{
+        f"prior_{name}": {"prior": make}
+        for name, make in PRIORS.items()
+        if not make.conditional and name not in DEFAULTS
+    },
+    **{f"objective_{name}": {"objective": make} for name, make in OBJECTIVES.items() if name not in DEFAULTS},
+    **{f"network_{name}": {"network": name} for name in NETWORKS if name not in DEFAULTS},
     "kernel_size": {"network": "conv_one_level", "likelihood": lambda: kvae.likelihoods.Bernoulli(kernel_size=3)},
     "kernel_size_even": {"network": "conv_odd", "likelihood": lambda: kvae.likelihoods.Normal("local", kernel_size=2)},
 }

@@ -89,28 +89,30 @@ def asked(signature, fed) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in found.items()}
 
 
+MADE: dict = {}
+
+
+def base() -> pathlib.Path:
+    """A folder for what all tests share, until the last of them."""
+    return pathlib.Path(tf.compat.v1.test.get_temp_dir()) / f"serving-{os.getpid()}"
+
+
+def tearDownModule():
+    MADE.clear()
+    shutil.rmtree(base(), ignore_errors=True)
+
+
 class ServingTest(tf.test.TestCase, parameterized.TestCase):
     """Models are trained and exported once for all tests."""
 
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.base = pathlib.Path(tf.compat.v1.test.get_temp_dir()) / f"serving-{os.getpid()}"
-        cls.made: dict = {}
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.base, ignore_errors=True)
-        super().tearDownClass()
-
     def exported(self, name: str):
         """The model, its path, its signatures as Python loads them, and its manifest."""
-        if name not in self.made:
-            vae, path = trained(name), self.base / name / "1"
+        if name not in MADE:
+            vae, path = trained(name), base() / name / "1"
             vae.export(path, samples=150, verbose=False)
             manifest = json.loads((path / "assets.extra" / "manifest.json").read_text())
-            self.made[name] = vae, path, tf.saved_model.load(str(path)), manifest
-        vae, path, loaded, manifest = self.made[name]
+            MADE[name] = vae, path, tf.saved_model.load(str(path)), manifest
+        vae, path, loaded, manifest = MADE[name]
         return vae, path, loaded.signatures, manifest
 
 
@@ -180,8 +182,16 @@ class EndpointsTest(ServingTest):
         error = np.square(x - vae.reconstruct(x)).mean((1, 2, 3))
         self.assertAllClose(asked(served["reconstruct"], {"x": x})["error"], error, rtol=1e-4)
 
-    @parameterized.parameters("mlp", "conv", "full_normal", "told")
+    @parameterized.parameters("mlp", "told")
     def test_rows_do_not_see_each_other(self, name):
+        self.check_rows(name)
+
+    @parameterized.parameters("conv", "full_normal")
+    @pytest.mark.slow
+    def test_rows_of_other_models_do_not_see_each_other(self, name):
+        self.check_rows(name)
+
+    def check_rows(self, name):
         """A thousand rows in one call, in random splits and one by one: the same noise, bit for bit."""
         vae, _, served, _ = self.exported(name)
         cuts = np.sort(np.random.default_rng(1).choice(np.arange(1, 1000), 30, replace=False))
@@ -199,8 +209,16 @@ class EndpointsTest(ServingTest):
                         self.assertAllEqual(apart, value[rows])
                     self.assertAllClose(apart, value[rows], rtol=1e-5, atol=1e-5)
 
-    @parameterized.parameters("mlp", "conditional", "told", "full_normal")
+    @parameterized.parameters("mlp", "told")
     def test_bad_rows_are_flagged_and_change_no_other(self, name):
+        self.check_bad_rows(name)
+
+    @parameterized.parameters("conditional", "full_normal")
+    @pytest.mark.slow
+    def test_bad_rows_of_other_models_are_flagged(self, name):
+        self.check_bad_rows(name)
+
+    def check_bad_rows(self, name):
         vae, _, served, _ = self.exported(name)
         for key, signature in served.items():
             fed = inputs(signature, vae)
@@ -272,8 +290,16 @@ class EndpointsTest(ServingTest):
         for output in a:
             self.assertAllEqual(a[output], b[output])
 
-    @parameterized.parameters("use_ema", "mixed_float16", "mixed_bfloat16", "loaded")
+    @parameterized.parameters("use_ema", "mixed_float16")
     def test_exported_and_live_agree(self, kind):
+        self.check_live(kind)
+
+    @parameterized.parameters("mixed_bfloat16", "loaded")
+    @pytest.mark.slow
+    def test_others_exported_and_live_agree(self, kind):
+        self.check_live(kind)
+
+    def check_live(self, kind):
         path = self.create_tempdir().full_path
         optimizer = keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9) if kind == "use_ema" else None
         vae = trained("conv", optimizer, kind if kind.startswith("mixed") else "float32")
@@ -409,7 +435,7 @@ class ReadersTest(ServingTest):
         if shutil.which("gcc") is None:
             self.skipTest("needs gcc")
         vae, path, served, manifest = self.exported(name)
-        reading, reader = program("examples/serve/reader.py"), self.base / "reader"
+        reading, reader = program("examples/serve/reader.py"), base() / "reader"
         if not reader.exists():
             reading.compile_reader(reader)
         for key in ("encode", "sample", "score", "decode"):
