@@ -1,6 +1,6 @@
 """kvae beside its peers: training, likelihood, encoding and sampling, interleaved in one run.
 
-    python benchmarks/speed.py                         # everything: about half an hour, and the installations
+    python benchmarks/speed.py                         # everything: about an hour, and the installations
     python benchmarks/speed.py --jobs train/conv/128 --peers tensorflow --rounds 30
 
 Every peer is a program of its own (`benchmarks/peers`) in an environment of its own, which is made when it is missing
@@ -35,12 +35,15 @@ JOBS = {
     "train/conv/128": Job("train", "conv", 128, 5_120),
     "train/conv/32": Job("train", "conv", 32, 1_280, epochs=2),
     "train/conv/512": Job("train", "conv", 512, 2_560, epochs=2),
+    "train/resnet/128": Job("train", "resnet", 128, 1_280),
     "train/deep/20": Job("train", "deep", 20, 1_000, samples=50, epochs=2),
     "likelihood/mlp": Job("likelihood", "mlp", 1, 40, samples=5_000),
     "encode/mlp": Job("encode", "mlp", 1, 20_000),
     "encode/conv": Job("encode", "conv", 1, 10_000),
+    "encode/resnet": Job("encode", "resnet", 1, 4_000),
     "sample/mlp": Job("sample", "mlp", 1, 20_000),
     "sample/conv": Job("sample", "conv", 1, 4_000),
+    "sample/resnet": Job("sample", "resnet", 1, 2_000),
 }
 UNITS = {"train": "images/s, trained", "likelihood": "images/s, scored", "encode": "images/s", "sample": "images/s"}
 

@@ -15,6 +15,8 @@ import numpy as np
 
 LEARNING_RATE = 1e-3
 PIXELS = 784
+RESIDUAL_ENCODER = ((32, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1))  # filters in, filters out, stride
+RESIDUAL_DECODER = ((64, 64, 1), (64, 32, 2), (32, 32, 1), (32, 32, 2))
 
 
 class Job(NamedTuple):
@@ -22,7 +24,8 @@ class Job(NamedTuple):
 
     Attributes:
         task: "train"; "likelihood", importance sampling; "encode", posterior means; "sample", means of p(x|z).
-        network: "mlp" (784-400-20), "deep" (784-200-200-50, tanh) or "conv" (32-64, stride 2, 2 latents).
+        network: "mlp" (784-400-20), "deep" (784-200-200-50, tanh), "conv" (32-64, stride 2, 2 latents) or "resnet"
+            (residual blocks of 32 and 64 filters, 32 latents).
         batch: of training.
         images: trained on, encoded, sampled or scored in one run.
         samples: draws of z for each image.
@@ -44,7 +47,7 @@ class Job(NamedTuple):
     @property
     def latents(self) -> int:
         """The number of latent dimensions."""
-        return {"mlp": 20, "deep": 50, "conv": 2}[self.network]
+        return {"mlp": 20, "deep": 50, "conv": 2, "resnet": 32}[self.network]
 
     @property
     def activation(self) -> str:
@@ -52,9 +55,14 @@ class Job(NamedTuple):
         return "tanh" if self.network == "deep" else "relu"
 
     @property
+    def convolves(self) -> bool:
+        """Whether the networks hold convolutions."""
+        return self.network in ("conv", "resnet")
+
+    @property
     def event_shape(self) -> tuple[int, ...]:
         """Of one image."""
-        return (28, 28, 1) if self.network == "conv" else (PIXELS,)
+        return (28, 28, 1) if self.convolves else (PIXELS,)
 
     def data(self) -> np.ndarray:
         """Binary images, float32."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import LEARNING_RATE, PIXELS, Job, repeated, serve
+from common import LEARNING_RATE, PIXELS, RESIDUAL_DECODER, RESIDUAL_ENCODER, Job, repeated, serve
 
 
 def initial(job: Job) -> dict:
@@ -27,22 +27,55 @@ def initial(job: Job) -> dict:
             "encoder": [layer(3, 3, 1, 32), layer(3, 3, 32, 64), layer(7 * 7 * 64, 16), layer(16, 2 * job.latents)],
             "decoder": [layer(job.latents, 7 * 7 * 64), layer(3, 3, 64, 64), layer(3, 3, 64, 32), layer(3, 3, 32, 1)],
         }
+    if job.network == "resnet":
+
+        def block(channels, size, stride):
+            narrow = size // 2
+            layers = [layer(1, 1, channels, narrow), layer(3, 3, narrow, narrow), layer(1, 1, narrow, size)]
+            return layers + [layer(1, 1, channels, size)] * (stride > 1 or channels != size)
+
+        down, up = ([block(*sizes) for sizes in part] for part in (RESIDUAL_ENCODER, RESIDUAL_DECODER))
+        return {
+            "encoder": [layer(3, 3, 1, 32), *down, *dense([7 * 7 * 64, 128, 2 * job.latents])],
+            "decoder": [*dense([job.latents, 128, 7 * 7 * 64]), *up, layer(1, 1, 32, 1)],
+        }
     return {
         "encoder": dense([PIXELS, *job.hidden, 2 * job.latents]),
         "decoder": dense([job.latents, *reversed(job.hidden), PIXELS]),
     }
 
 
+def convolved(x, layer, stride=1, up=False):
+    """A convolution, transposed where `up`, with its bias."""
+    kernel, bias = layer
+    run = jax.lax.conv_transpose if up else jax.lax.conv_general_dilated
+    return run(x, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")) + bias
+
+
+def residual(h, weights, stride, up=False):
+    """h + f(h), or a projection of h."""
+    first, middle, last, *projection = weights
+    up, relu = up and stride > 1, jax.nn.relu
+    f = convolved(relu(convolved(relu(h), first)), middle, stride, up)
+    for layer in projection:
+        h = convolved(h, layer, stride, up)
+    return h + convolved(relu(f), last)
+
+
 def encode(job: Job, weights, x):
     """x `[B, *event_shape]` to mean and scale of q(z|x), `[B, latents]`."""
     activation = getattr(jax.nn, job.activation)
     if job.network == "conv":
-        (k1, b1), (k2, b2), *dense = weights
-        for kernel, bias in ((k1, b1), (k2, b2)):
-            dimensions = ("NHWC", "HWIO", "NHWC")
-            x = jax.lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=dimensions)
-            x = activation(x + bias)
-        x = x.reshape(len(x), -1)
+        *convolutions, w1, w2 = weights
+        for layer in convolutions:
+            x = activation(convolved(x, layer, 2))
+        x, dense = x.reshape(len(x), -1), (w1, w2)
+    elif job.network == "resnet":
+        stem, *blocks, w1, w2 = weights
+        x = convolved(x, stem)
+        for block, (_, _, stride) in zip(blocks, RESIDUAL_ENCODER, strict=True):
+            x = residual(x, block, stride)
+        x, dense = activation(x).reshape(len(x), -1), (w1, w2)
     else:
         dense = weights
     for w, b in dense[:-1]:
@@ -57,11 +90,15 @@ def decode(job: Job, weights, z):
     if job.network == "conv":
         (w, b), *convolutions = weights
         h = activation(z @ w + b).reshape(-1, 7, 7, 64)
-        for (kernel, bias), stride in zip(convolutions, (2, 2, 1), strict=True):
-            dimensions = ("NHWC", "HWIO", "NHWC")
-            h = jax.lax.conv_transpose(h, kernel, (stride, stride), "SAME", dimension_numbers=dimensions) + bias
-            h = h if stride == 1 else activation(h)
-        return h
+        for layer in convolutions[:-1]:
+            h = activation(convolved(h, layer, 2, up=True))
+        return convolved(h, convolutions[-1], up=True)
+    if job.network == "resnet":
+        (w1, b1), (w2, b2), *blocks, last = weights
+        h = (activation(z @ w1 + b1) @ w2 + b2).reshape(-1, 7, 7, 64)
+        for block, (_, _, stride) in zip(blocks, RESIDUAL_DECODER, strict=True):
+            h = residual(h, block, stride, up=True)
+        return convolved(activation(h), last)
     for w, b in weights[:-1]:
         z = activation(z @ w + b)
     return z @ weights[-1][0] + weights[-1][1]
@@ -80,7 +117,7 @@ def loss(weights, x, key, job):
 def train(job: Job) -> dict:
     """Epochs in two modes, each with a model of its own."""
     names = {"JAX, a call per batch": False, "JAX, an epoch in one scan": True}
-    if job.network == "conv":  # XLA's convolutions inside a loop are several times as slow again
+    if job.convolves:  # XLA's convolutions inside a loop are several times as slow again
         del names["JAX, an epoch in one scan"]
     return {name: repeated(trainer(job, whole_epoch), job.epochs) for name, whole_epoch in names.items()}
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from common import LEARNING_RATE, PIXELS, Job, serve
 from keras import layers, ops
+from residual import decoded, encoded
 
 
 class Sampling(layers.Layer):
@@ -57,7 +58,9 @@ def train(job: Job) -> dict:
     keras.utils.set_random_seed(0)
     x = h = keras.Input(job.event_shape)
     z = g = keras.Input((job.latents,))
-    if job.network == "conv":
+    if job.network == "resnet":
+        h, g = encoded(h), layers.Activation("sigmoid")(decoded(g))
+    elif job.network == "conv":
         h = layers.Conv2D(32, 3, activation="relu", strides=2, padding="same")(h)
         h = layers.Conv2D(64, 3, activation="relu", strides=2, padding="same")(h)
         h = layers.Dense(16, activation="relu")(layers.Flatten()(h))

@@ -29,7 +29,10 @@ def model(job: Job, to_logits: bool = False) -> kvae.VAE:
             likelihood = kvae.likelihoods.Bernoulli(project=False)
         vae = kvae.VAE(encoder, decoder, likelihood=likelihood, objective=objective)
     else:
-        pair = kvae.networks.mlp(job.event_shape, job.latents, hidden=job.hidden, activation=job.activation)
+        if job.network == "resnet":
+            pair = kvae.networks.resnet(job.event_shape, job.latents)
+        else:
+            pair = kvae.networks.mlp(job.event_shape, job.latents, hidden=job.hidden, activation=job.activation)
         vae = kvae.VAE(*pair, likelihood="bernoulli", objective=objective)
     vae.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE))
     return vae

@@ -4,14 +4,45 @@ import itertools
 import math
 
 import torch
-from common import LEARNING_RATE, PIXELS, Job, repeated, serve
+from common import LEARNING_RATE, PIXELS, RESIDUAL_DECODER, RESIDUAL_ENCODER, Job, repeated, serve
 from torch import nn
 
 torch.set_num_threads(2)
 
 
+class Block(nn.Module):
+    """h + f(h), or a projection of h; f by way of half the filters; `up`: transposed where the stride is 2."""
+
+    def __init__(self, channels: int, size: int, stride: int, up: bool):
+        super().__init__()
+
+        def conv(a, b, kernel):
+            if up and stride > 1:
+                return nn.ConvTranspose2d(a, b, kernel, stride, kernel // 2, output_padding=1)
+            return nn.Conv2d(a, b, kernel, stride, kernel // 2)
+
+        narrow = size // 2
+        into, within, out = nn.Conv2d(channels, narrow, 1), conv(narrow, narrow, 3), nn.Conv2d(narrow, size, 1)
+        self.f = nn.Sequential(nn.ReLU(), into, nn.ReLU(), within, nn.ReLU(), out)
+        self.project = conv(channels, size, 1) if stride > 1 or channels != size else nn.Identity()
+
+    def forward(self, h):
+        return self.project(h) + self.f(h)
+
+
+def residual(job: Job) -> tuple[nn.Module, nn.Module]:
+    """The networks of the resnet job."""
+    encoder = [nn.Conv2d(1, 32, 3, 1, 1), *(Block(*sizes, up=False) for sizes in RESIDUAL_ENCODER), nn.ReLU()]
+    encoder += [nn.Flatten(), nn.Linear(7 * 7 * 64, 128), nn.ReLU(), nn.Linear(128, 2 * job.latents)]
+    decoder = [nn.Linear(job.latents, 128), nn.ReLU(), nn.Linear(128, 7 * 7 * 64), nn.Unflatten(1, (64, 7, 7))]
+    decoder += [*(Block(*sizes, up=True) for sizes in RESIDUAL_DECODER), nn.ReLU(), nn.Conv2d(32, 1, 1)]
+    return nn.Sequential(*encoder), nn.Sequential(*decoder)
+
+
 def networks(job: Job) -> tuple[nn.Module, nn.Module]:
     """An encoder to `[B, 2 latents]` and a decoder to logits `[B, *event_shape]`, channels first."""
+    if job.network == "resnet":
+        return residual(job)
     if job.network == "conv":
         encoder = [nn.Conv2d(1, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU(), nn.Flatten()]
         encoder += [nn.Linear(7 * 7 * 64, 16), nn.ReLU(), nn.Linear(16, 2 * job.latents)]
@@ -47,7 +78,7 @@ def trainer(job: Job, compiled: bool, fused: bool):
     encoder, decoder = networks(job)
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], LEARNING_RATE, fused=fused)
     data = torch.from_numpy(job.data())
-    data = data.permute(0, 3, 1, 2).contiguous() if job.network == "conv" else data
+    data = data.permute(0, 3, 1, 2).contiguous() if job.convolves else data
     epochs = iter(range(10**9))
 
     def loss(x):
@@ -106,7 +137,7 @@ def encode(job: Job) -> dict:
     """Posterior means of all images in one call."""
     encoder, _ = networks(job)
     data = torch.from_numpy(job.data())
-    data = data.permute(0, 3, 1, 2).contiguous() if job.network == "conv" else data
+    data = data.permute(0, 3, 1, 2).contiguous() if job.convolves else data
     return in_both_modes(lambda: encoder(data)[:, : job.latents].mean())
 
 

@@ -9,12 +9,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 from common import LEARNING_RATE, PIXELS, Job, repeated, serve
+from residual import decoded, encoded
 
 layers = keras.layers
 
 
 def networks(job: Job) -> tuple[keras.Model, keras.Model]:
     """An encoder to `[B, 2 latents]` and a decoder to logits `[B, *event_shape]`."""
+    if job.network == "resnet":
+        x, z = keras.Input(job.event_shape), keras.Input((job.latents,))
+        return keras.Model(x, layers.Dense(2 * job.latents)(encoded(x))), keras.Model(z, decoded(z))
     if job.network == "conv":
         options = {"strides": 2, "padding": "same", "activation": "relu"}
         encoder = [layers.Conv2D(32, 3, **options), layers.Conv2D(64, 3, **options), layers.Flatten()]
@@ -52,10 +56,10 @@ def train(job: Job) -> dict:
         "TensorFlow, an epoch per call": (True, False),
         "TensorFlow, an epoch per call, XLA": (True, True),
     }
-    if job.network == "conv":  # XLA's convolutions inside a loop are forty times as slow
+    if job.convolves:  # XLA's convolutions inside a loop are forty times as slow
         del modes["TensorFlow, an epoch per call, XLA"]
     found = {name: repeated(trainer(job, *mode), job.epochs) for name, mode in modes.items()}
-    if job.network != "conv":
+    if not job.convolves:
         found["the matrix products alone"] = repeated(products(job), job.epochs)
     return found
 
