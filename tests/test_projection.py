@@ -128,9 +128,15 @@ class KernelSizeTest(tf.test.TestCase, parameterized.TestCase):
             expected = size == 1 or bool(tf.config.list_physical_devices("GPU"))
             self.assertEqual((vae.jit_compile, Draws(vae).jit), (expected, expected))
 
-    @parameterized.parameters(0, -1, 2.0, True, "3")
-    def test_wrong_sizes(self, size):
-        with self.assertRaisesRegex(ValueError, "kernel_size must be (a whole number|at least 1), got"):
+    @parameterized.parameters(
+        (0, "at least 1, got 0"),
+        (-1, "at least 1, got -1"),
+        (2.0, "a whole number, got 2.0"),
+        (True, "a whole number, got True"),
+        ("3", "a whole number, got '3'"),
+    )
+    def test_wrong_sizes(self, size, message):
+        with self.assertRaisesRegex(ValueError, f"kernel_size must be {message}"):
             kvae.likelihoods.Bernoulli(kernel_size=size)
 
     def test_wrong_uses(self):
