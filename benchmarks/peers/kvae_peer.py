@@ -15,7 +15,7 @@ layers = keras.layers
 def model(job: Job, to_logits: bool = False) -> kvae.VAE:
     """The VAE of a job, compiled; `to_logits`: the last convolution is in the decoder, not in the likelihood."""
     keras.utils.set_random_seed(0)
-    objective = kvae.objectives.ELBO(samples=job.samples)
+    likelihood = kvae.likelihoods.Bernoulli()
     if job.network == "conv":
         options = {"strides": 2, "padding": "same", "activation": "relu"}
         down = [layers.Conv2D(32, 3, **options), layers.Conv2D(64, 3, **options), layers.Flatten()]
@@ -27,13 +27,12 @@ def model(job: Job, to_logits: bool = False) -> kvae.VAE:
         if to_logits:
             decoder.add(layers.Conv2DTranspose(1, 3, padding="same"))
             likelihood = kvae.likelihoods.Bernoulli(project=False)
-        vae = kvae.VAE(encoder, decoder, likelihood=likelihood, objective=objective)
+    elif job.network == "resnet":
+        encoder, decoder = kvae.networks.resnet(job.event_shape, job.latents)
     else:
-        if job.network == "resnet":
-            pair = kvae.networks.resnet(job.event_shape, job.latents)
-        else:
-            pair = kvae.networks.mlp(job.event_shape, job.latents, hidden=job.hidden, activation=job.activation)
-        vae = kvae.VAE(*pair, likelihood="bernoulli", objective=objective)
+        options = {"hidden": job.hidden, "activation": job.activation}
+        encoder, decoder = kvae.networks.mlp(job.event_shape, job.latents, **options)
+    vae = kvae.VAE(encoder, decoder, likelihood=likelihood, objective=kvae.objectives.ELBO(samples=job.samples))
     vae.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE))
     return vae
 
