@@ -3,24 +3,36 @@
 Natural logarithms, nats. Log-densities are summed over the event and averaged over examples;
 elbo = reconstruction - kl; with beta = 1 the loss is exactly the negative ELBO. The sample axis comes first:
 z is `[S, B, D]`, log-densities are `[S, B]`, losses `[B]`.
+
+The wings of the house, from the roof to the ground. None imports one that stands above it or beside it on its line;
+`VAE.export` alone looks up, inside the method. What is where, and where to add what: docs/architecture.md.
+
+    callbacks                                               for `fit`: checkpoints, diagnosis, frames
+    evaluate                                                estimates with errors, a diagnosis in words
+    export                                                  the SavedModel
+    models                                                  `VAE`: from x and noise to the log-densities
+    training                                                compile, fit, evaluate; the compiled loop
+    likelihoods, posteriors, priors, objectives, networks   the parts of a model
+    families, schedules, plots                              what parts share; step to weight; figures
+    data                                                    loading, splits, checks, batches
+    numerics                                                noise, distributions, compiled functions
 """
 
 # ruff: noqa: E402, I001
-from kvae import _requirements
+from kvae import _environment
 
-_requirements.check()
-_requirements.check_backend()
+_environment.check()
+_environment.check_backend()
+__version__ = _environment.VERSION
 
 # The model
-from kvae.vae import VAE
-from kvae.resolve import VERSION as __version__
+from kvae.models import VAE, load_model
 
 # Its parts
 from kvae import likelihoods, networks, objectives, posteriors, priors, schedules
 
 # Around it
 from kvae import callbacks, data, evaluate, export, plots
-from kvae.saving import load_model
 
 __all__ = [
     "VAE",

@@ -87,7 +87,7 @@ def make_vae(network="mlp", seed=0, compiled=True, jit_compile=False, optimizer=
     return vae
 
 
-def examples(likelihood: kvae.families.Likelihood, event_shape, n=16, seed=0) -> np.ndarray:
+def examples(likelihood: kvae.likelihoods.Likelihood, event_shape, n=16, seed=0) -> np.ndarray:
     """Numbers in the likelihood's support, its ends among them."""
     x = np.random.default_rng(seed).random((n, *event_shape)).astype(np.float32)
     if likelihood.support.integer:

@@ -11,7 +11,8 @@ from absl.testing import parameterized
 from tensorflow_probability import distributions as tfd
 
 import kvae
-from kvae.batch import inputs_of
+from kvae.data.batch import inputs_of
+from kvae.numerics import divergences, noise
 from tests import conformance
 from tests.conformance import DENSITIES, LIKELIHOODS, MODELS, OBJECTIVES, POSTERIORS, examples, make_vae
 
@@ -25,9 +26,9 @@ def named(table):
 class TableTest(tf.test.TestCase):
     def test_the_table_is_complete(self):
         for module, base, table in (
-            (kvae.posteriors, kvae.families.Posterior, POSTERIORS),
-            (kvae.likelihoods, kvae.families.Likelihood, LIKELIHOODS),
-            (kvae.priors, kvae.families.Prior, conformance.PRIORS),
+            (kvae.posteriors, kvae.posteriors.Posterior, POSTERIORS),
+            (kvae.likelihoods, kvae.likelihoods.Likelihood, LIKELIHOODS),
+            (kvae.priors, kvae.priors.Prior, conformance.PRIORS),
             (kvae.objectives, kvae.objectives.Objective, OBJECTIVES),
         ):
             public = {
@@ -92,7 +93,7 @@ class LikelihoodTest(tf.test.TestCase, parameterized.TestCase):
         likelihood = self.likelihood(make, len(logits))
         n = 40_000
         p = self.p(likelihood, np.repeat(logits[None], n, axis=0))
-        uniform = kvae.noise.uniform(1, 2, 0, n, len(logits))
+        uniform = noise.uniform(1, 2, 0, n, len(logits))
         x = likelihood.draw(p, uniform).numpy()
         self.assertFalse(likelihood.support.outside(x).any())
         error = np.abs(x.mean(0) - p.mean()[0].numpy()) / (x.std(0) / math.sqrt(n))
@@ -133,7 +134,7 @@ class PosteriorTest(tf.test.TestCase, parameterized.TestCase):
         features = np.random.default_rng(1).normal(size=(2, self.units(make, latent)))
         q = self.q(make, features, latent)
         n = 40_000
-        eps = kvae.noise.normal(3, 1, 0, n, 2 * latent)
+        eps = noise.normal(3, 1, 0, n, 2 * latent)
         eps = tf.reshape(eps, [n, 2, latent])
         z = q.bijector.forward(eps).numpy()
         error = np.abs(z.mean(0) - q.mean().numpy()) / (q.stddev().numpy() / math.sqrt(n))
@@ -159,7 +160,7 @@ class PosteriorTest(tf.test.TestCase, parameterized.TestCase):
             with tf.GradientTape() as tape:
                 tape.watch(features)
                 q = posterior.distribution(features)
-                kl = kvae.divergences.kl(q, kvae.priors.StandardNormal.distribution(_prior(2), None))
+                kl = divergences.kl(q, kvae.priors.StandardNormal.distribution(_prior(2), None))
             gradient = tape.gradient(kl, features).numpy()
             self.assertTrue(np.isfinite(kl.numpy()).all())
             self.assertTrue(np.isfinite(gradient).all())
@@ -174,7 +175,7 @@ class PosteriorTest(tf.test.TestCase, parameterized.TestCase):
         factor = np.tril(random.normal(size=(5, 3, 3)), -1) + np.eye(3) * random.uniform(0.1, 3.0, (5, 1, 3))
         q = tfd.MultivariateNormalTriL(random.normal(size=(5, 3)), factor)
         p = tfd.MultivariateNormalDiag(random.normal(size=3), random.uniform(0.5, 2.0, 3))
-        self.assertAllClose(kvae.divergences.kl(q, p), tfd.kl_divergence(q, p), rtol=1e-12)
+        self.assertAllClose(divergences.kl(q, p), tfd.kl_divergence(q, p), rtol=1e-12)
 
 
 def _prior(latent):

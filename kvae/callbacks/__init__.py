@@ -1,0 +1,7 @@
+"""Callbacks for `fit`."""
+
+from kvae.callbacks.checkpoints import BestCheckpoint, Checkpoint
+from kvae.callbacks.diagnose import Diagnose
+from kvae.callbacks.frames import Frames
+
+__all__ = ["BestCheckpoint", "Checkpoint", "Diagnose", "Frames"]

@@ -1,0 +1,123 @@
+"""Callbacks that save the whole model."""
+
+import math
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kvae.models.saving import read_note, save_model
+
+_RISING = ("elbo", "reconstruction")  # the logs that are better when higher
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves the whole model at the end of epochs and of the fit, under a temporary name that is then renamed.
+
+    A process that is killed while it writes leaves the file of the save before. (Keras' own `ModelCheckpoint`
+    writes in place.) The file holds the optimizer and kvae's counters: `kvae.load_model(path).fit(...,
+    initial_epoch=int(vae.passes))` goes on as if nothing had happened.
+
+    With `on_sigterm` a process that is told to end (SIGTERM, as a cluster does before it takes a machine back) saves
+    where it stands, in the middle of an epoch too, and exits with status 143. Resumed, it ends with the same bytes.
+    A second SIGTERM ends it at once.
+
+    Args:
+        filepath: ends in .keras.
+        seconds: an epoch's end within so many seconds of the last save is passed over; 0 saves every epoch.
+        on_sigterm: whether to handle SIGTERM during the fit, which only the main thread can.
+    """
+
+    def __init__(self, filepath, seconds: float = 0.0, on_sigterm: bool = False):
+        super().__init__()
+        self.filepath, self.seconds, self.on_sigterm = _keras_path(filepath), float(seconds), bool(on_sigterm)
+        self._saved_at = -math.inf
+        self._unsaved = False
+        self._asked_to_end = self._listening = False
+        self._handler_before: Any = None
+
+    def on_train_begin(self, logs=None):
+        """Listen for SIGTERM."""
+        if self.on_sigterm:
+            self._asked_to_end = False
+            self._handler_before, self._listening = signal.signal(signal.SIGTERM, self._note_sigterm), True
+
+    def _note_sigterm(self, number, frame):
+        self._asked_to_end = True
+        signal.signal(signal.SIGTERM, self._handler_before)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Save and exit, where SIGTERM has come."""
+        if self._asked_to_end:
+            self._save()
+            raise SystemExit(128 + signal.SIGTERM)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save, unless the last save was just now."""
+        self._unsaved = True
+        if time.monotonic() - self._saved_at >= self.seconds:
+            self._save()
+
+    def on_train_end(self, logs=None):
+        """Save what is not saved yet."""
+        if self._unsaved:
+            self._save()
+        self.on_fit_exit()
+
+    def on_fit_exit(self):
+        """Listen no more, however the fit has ended."""
+        if self._listening:
+            signal.signal(signal.SIGTERM, self._handler_before)
+            self._listening = False
+
+    def _save(self):
+        save_model(self.model, self.filepath)
+        self._saved_at, self._unsaved = time.monotonic(), False
+
+
+class BestCheckpoint(keras.callbacks.Callback):
+    """Saves the whole model at the end of every epoch that is the best so far, under a temporary name, then renamed.
+
+    The best value is written into the file, so that after a restart a worse model does not take its place.
+
+    Args:
+        filepath: ends in .keras.
+        monitor: the log to go by. `elbo` and `reconstruction` (and with `val_`) are better when higher, others
+            when lower.
+    """
+
+    def __init__(self, filepath, monitor: str = "val_elbo"):
+        super().__init__()
+        self.filepath, self.monitor = _keras_path(filepath), monitor
+        self._sign = 1.0 if monitor.removeprefix("val_") in _RISING else -1.0
+        self.best: float | None = None
+
+    def on_train_begin(self, logs=None):
+        """Read the best value so far, where the file is there and was judged by the same log."""
+        note = read_note(self.filepath)
+        value = note.get("value") if note.get("monitor") == self.monitor else None
+        self.best = None if value is None or not math.isfinite(value) else value
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Save, where the epoch is the best so far."""
+        if self.monitor not in (logs or {}):
+            raise ValueError(
+                f"BestCheckpoint monitors {self.monitor!r}, but the logs of this fit are {sorted(logs or {})}. Give "
+                "fit(validation_data=...), or monitor another log."
+            )
+        value = float(logs[self.monitor])
+        if not math.isfinite(value):
+            return
+        if self.best is None or self._sign * value > self._sign * self.best:
+            note = {"monitor": self.monitor, "value": value, "epoch": epoch}
+            save_model(self.model, self.filepath, note)
+            self.best = value
+
+
+def _keras_path(filepath) -> Path:
+    path = Path(filepath)
+    if path.suffix != ".keras":
+        raise ValueError(f"A checkpoint needs a path that ends in .keras, got {str(filepath)!r}.")
+    return path

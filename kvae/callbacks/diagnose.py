@@ -1,0 +1,58 @@
+"""A callback that says what is wrong."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from kvae.data import inputs
+from kvae.evaluate.diagnosis import Diagnosis, diagnose
+from kvae.models.resolve import check_density
+from kvae.numerics.arguments import check_at_least
+
+
+class Diagnose(keras.callbacks.Callback):
+    """Speaks up during training where something is wrong, by `kvae.evaluate.diagnose`, and sums up at the end.
+
+    A fault is named when two checks in a row have found it, once. Under-training is looked for at the end alone.
+
+    Args:
+        data: new examples, such as the validation part; a few hundred are enough.
+        train: the training data, to tell overfitting.
+        every: epochs between two checks.
+        say: what is done with a text.
+
+    Attributes:
+        found: the last `kvae.evaluate.Diagnosis`.
+    """
+
+    def __init__(self, data, train=None, every: int = 5, say: Callable[[str], Any] = print):
+        super().__init__()
+        check_at_least(1, every=every)
+        self.data, self.train, self.every, self.say = data, train, int(every), say
+        self.found: Diagnosis | None = None
+        self._said: set[str] = set()
+
+    def on_train_begin(self, logs=None):
+        """Refuse what could not be diagnosed before the training, and forget an earlier one."""
+        check_density(self.model, "a diagnosis")
+        for data in (self.data, self.train):
+            if data is not None:
+                next(inputs.batches(data, self.model.likelihood, self.model.condition_shape))
+        self.found, self._said = None, set()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Check, every so many epochs."""
+        if (epoch + 1) % self.every:
+            return
+        before = self.found.faults if self.found is not None else ()
+        self.found = diagnose(self.model, self.data, self.train, probe_steps=0)
+        again = set(self.found.faults) & set(before) - {"under-trained"}
+        if again - self._said:
+            self._said |= again
+            self.say(f"Epoch {epoch + 1}: {self.found}")
+
+    def on_train_end(self, logs=None):
+        """Say how the model is."""
+        self.found = diagnose(self.model, self.data, self.train)
+        self.say(str(self.found))

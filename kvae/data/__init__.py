@@ -1,0 +1,8 @@
+"""Data sets with a named train, validation and test part, and everything that a model is fed."""
+
+from kvae.data.loading import Data, from_arrays, load
+from kvae.data.sources import folder
+from kvae.data.splits import Split
+from kvae.data.support import Support
+
+__all__ = ["Data", "Split", "Support", "folder", "from_arrays", "load"]

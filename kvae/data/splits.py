@@ -1,0 +1,218 @@
+"""Arrays of examples, prepared as they are used.
+
+A `Split` keeps its array as it is stored (uint8 where it came so) and prepares rows when they are needed:
+scaling and, if wished, a fresh binarisation of every batch. `fit` and `evaluate` recognise splits.
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kvae.numerics import noise
+from kvae.numerics.arguments import check_at_least
+
+_CHUNK = 4096  # rows prepared at a time where a whole split is wanted
+_DATA_KEY = 1 << 40  # keeps the noise of data apart from a model's noise of the same seed
+
+
+class Preparation(NamedTuple):
+    """From stored rows to examples: scaled to float32, binarised where `dynamic`."""
+
+    scale: float
+    dynamic: bool
+    seed: int
+    size: int
+
+    def __call__(self, rows, first, stream):
+        """Examples `[B, *event_shape]`, float32.
+
+        Args:
+            rows: `[B, *event_shape]`, stored values.
+            first, stream: the number of the first row, and of the noise stream, for the binarisation.
+        """
+        x = tf.cast(rows, tf.float32)
+        if self.scale != 1.0:
+            x *= self.scale
+        if not self.dynamic:
+            return x
+        u = noise.uniform(self.seed + _DATA_KEY, stream, first, tf.shape(x)[0], self.size)
+        return tf.cast(tf.reshape(u, tf.shape(x)) < x, tf.float32)
+
+
+class Split:
+    """One named part of a data set: an array with the way its rows become examples.
+
+    Args:
+        array: `[N, *event_shape]`, numbers; a `np.memmap` stays on disk until its rows are used.
+        y: labels `[N]` or None; carried along, never used by an unconditional model.
+        sample_weight: `[N]` or None.
+        scale: what the stored numbers are multiplied by.
+        dynamic: True to binarise anew at every use in training, each element 1 with probability x (which must
+            lie in [0, 1]). Elsewhere (`x`, evaluation) the binarisation is the fixed one of `seed`.
+        batch_size: examples per training step.
+        seed: of the binarisation and of the order of `dataset`.
+        mask: `[N, *event_shape]`, 1 where the array was observed and 0 where it is missing, or None.
+    """
+
+    def __init__(
+        self, array, y=None, sample_weight=None, scale=1.0, dynamic=False, batch_size=128, seed=0, mask=None
+    ):  # fmt: skip
+        if len(array) == 0:
+            raise ValueError("The data are empty: an array of shape " + str(np.shape(array)) + ".")
+        for name, other in (("y", y), ("sample_weight", sample_weight)):
+            if other is not None and len(other) != len(array):
+                raise ValueError(f"x has {len(array)} rows but {name} has {len(other)}.")
+        check_at_least(1, batch_size=batch_size)
+        on_disk = isinstance(array, np.memmap) and array.flags.c_contiguous
+        self.array, self.y = array if on_disk else np.ascontiguousarray(array), y
+        self.sample_weight = None if sample_weight is None else weights(sample_weight)
+        self.mask = None if mask is None else observed(mask, np.shape(array))
+        self.scale, self.dynamic = float(scale), bool(dynamic)
+        self.batch_size, self.seed = int(batch_size), int(seed)
+
+    def replace(self, **changes) -> "Split":
+        """This split with other constructor arguments."""
+        names = ("array", "y", "sample_weight", "scale", "dynamic", "batch_size", "seed", "mask")
+        return Split(**{name: getattr(self, name) for name in names} | changes)
+
+    def first(self, n: int) -> "Split":
+        """The first n examples, or all where there are fewer, as they are in the whole."""
+        check_at_least(1, n=n)
+        beside = ("y", "sample_weight", "mask")
+        cut = {name: getattr(self, name)[:n] for name in beside if getattr(self, name) is not None}
+        return self.replace(array=self.array[:n], **cut)
+
+    def __len__(self):
+        return len(self.array)
+
+    def __repr__(self):
+        kind = "binarised anew every batch" if self.dynamic else f"stored as {self.array.dtype}"
+        return f"Split({len(self)} examples of shape {self.event_shape}, {kind})"
+
+    def __array__(self, dtype=None, copy=None):
+        return self.x if dtype is None else self.x.astype(dtype)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.array.shape[1:]
+
+    @property
+    def x(self) -> np.ndarray:
+        """All examples as the model sees them, float32 `[N, *event_shape]`."""
+        return np.concatenate(list(self.chunks()))
+
+    def chunks(self, rows: int = _CHUNK):
+        """The examples of `x`, some rows at a time."""
+        for first in range(0, len(self), rows):
+            stored = self.array[first : first + rows]
+            yield stored if self.as_stored else self.preparation(stored, first, noise.BINARIZATION).numpy()
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether the array already holds the examples as the model sees them."""
+        return self.scale == 1.0 and not self.dynamic and self.array.dtype == np.float32
+
+    @property
+    def preparation(self) -> "Preparation":
+        """The way from stored rows to examples, without the rows."""
+        return Preparation(self.scale, self.dynamic, self.seed, math.prod(self.event_shape))
+
+    def order(self, seed: int, epoch: int) -> np.ndarray:
+        """A permutation of the rows, int32 `[N]`: a function of (seed, epoch) alone."""
+        key = [seed % 2**64, epoch]
+        return np.random.Generator(np.random.Philox(key=key)).permutation(len(self)).astype(np.int32)
+
+    def dataset(self, shuffle: bool = True, batch_size: int | None = None, epoch: int | None = None) -> tf.data.Dataset:
+        """One pass as a `tf.data.Dataset` of batches.
+
+        A memory-mapped array is read batch by batch. The elements are `x` alone, `(x, y)` with labels,
+        `(x, y, sample_weight)` with both, and else a dict of `x` and what there is of `condition` (the labels),
+        `mask` and `sample_weight`. The order (and a dynamic binarisation) is a function of (seed, epoch).
+
+        Args:
+            shuffle: False for the stored order.
+            batch_size: the split's own by default.
+            epoch: which pass; by default 0 when the dataset is first iterated over, and one more each time.
+        """
+        size = batch_size or self.batch_size
+        prepare, rows_of = self.preparation, self._rows_of()
+        beside = {"condition": self.y, "mask": self.mask, "sample_weight": self.sample_weight}
+        there = {name: tf.constant(array) for name, array in beside.items() if array is not None}
+        epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
+
+        def order():
+            now = next(epochs)
+            rows = self.order(self.seed, now) if shuffle else np.arange(len(self), dtype=np.int32)
+            return rows, np.int64(now)
+
+        def batches(_):
+            rows, now = tf.numpy_function(order, [], (tf.int32, tf.int64))
+            stream = now + 1 if shuffle else tf.constant(noise.BINARIZATION, tf.int64)
+            slices = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(rows, [len(self)])).batch(size)
+            return slices.enumerate().map(lambda i, some: batch(i, some, stream))
+
+        def batch(i, rows, stream):
+            x = prepare(rows_of(rows), i * size, stream)
+            element = {name: tf.gather(array, rows) for name, array in there.items()}
+            if not element:
+                return x
+            if set(element) in ({"condition"}, {"condition", "sample_weight"}):
+                return x, *element.values()
+            return {"x": x, **element}
+
+        # Batch before map, gather by index, and no autotuning: its thread stalls the end of a pass.
+        pipeline = tf.data.Dataset.range(1).flat_map(batches)
+        pipeline = pipeline.apply(tf.data.experimental.assert_cardinality(math.ceil(len(self) / size))).prefetch(2)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return pipeline.with_options(options)
+
+    def _rows_of(self):
+        """A function of the graph from rows to what is stored there."""
+        if not isinstance(self.array, np.memmap):
+            array = tf.constant(self.array)
+            return lambda rows: tf.gather(array, rows)
+
+        def read(rows):
+            stored = tf.numpy_function(lambda rows: self.array[rows], [rows], self.array.dtype)
+            return tf.ensure_shape(stored, [None, *self.event_shape])
+
+        return read
+
+
+def numbers(x: np.ndarray) -> np.ndarray:
+    """x as numbers that TensorFlow can hold: float32 for other floats, integers and booleans as they are."""
+    if x.dtype.kind not in "buif":
+        raise ValueError(f"x must hold real numbers, but its dtype is {x.dtype}. Convert it with x.astype('float32').")
+    return x.astype(np.float32) if x.dtype in (np.float64, np.float16) else x
+
+
+def weights(sample_weight) -> np.ndarray:
+    """Sample weights as float32 `[N]`, checked."""
+    weight = np.asarray(sample_weight, np.float32)
+    if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError(
+            f"sample_weight must be finite numbers >= 0 of shape [N], one per example, got shape {weight.shape} "
+            f"with values from {weight.min()} to {weight.max()}."
+        )
+    return weight
+
+
+def observed(mask, shape) -> np.ndarray:
+    """A mask for an array of this shape as booleans, checked."""
+    mask = np.asarray(mask)
+    if mask.shape != tuple(shape):
+        raise ValueError(
+            f"The mask has shape {mask.shape}, but it must have that of x, {tuple(shape)}: 1 where a value was "
+            "observed and 0 where it is missing."
+        )
+    if mask.dtype != bool and not ((mask == 0) | (mask == 1)).all():
+        raise ValueError(
+            f"A mask is 1 where x was observed and 0 where it is missing, but its values range from {mask.min()} to "
+            f"{mask.max()}. Uncertain values may be given less weight as examples: sample_weight."
+        )
+    return mask.astype(bool, copy=False)

@@ -1,0 +1,36 @@
+"""Means and spreads of what was observed."""
+
+import math
+
+import numpy as np
+
+from kvae.data.batch import Batch
+from kvae.data.checks import Explains
+from kvae.data.inputs import batches
+
+
+def mean(data, likelihood: Explains) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of each element of x where it was observed, and in how many examples: float64 `[*event_shape]`."""
+    total, count = np.zeros(likelihood.event_shape), np.zeros(likelihood.event_shape)
+    for batch in batches(data, likelihood):
+        mask = observed_mask(batch)
+        total += batch.x.sum(axis=0, where=mask, dtype=np.float64)
+        count += mask.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), likelihood.support.neutral), count
+
+
+def root_mean_square(data, likelihood: Explains, center: np.ndarray) -> float:
+    """Of x - center over everything that was observed."""
+    total, count = 0.0, 0
+    for batch in batches(data, likelihood):
+        mask = observed_mask(batch)
+        total += np.square(batch.x - center).sum(where=mask)
+        count += mask.sum()
+    if not count:
+        raise ValueError("Nothing was observed: every element of every example is masked.")
+    return math.sqrt(total / count)
+
+
+def observed_mask(batch: Batch) -> np.ndarray:
+    """The mask of a batch of arrays, True everywhere where there is none."""
+    return np.ones(batch.x.shape, bool) if batch.mask is None else batch.mask

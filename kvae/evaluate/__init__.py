@@ -1,0 +1,43 @@
+"""Estimates with error bars: the log-likelihood, the ELBO and its terms, gaps, codes; and a diagnosis in words."""
+
+from kvae.evaluate.aggregate_posterior import rate
+from kvae.evaluate.annealed_importance import ais, sandwich
+from kvae.evaluate.baselines import independent_pixels
+from kvae.evaluate.comparisons import Comparison, compare
+from kvae.evaluate.diagnosis import Diagnosis, diagnose
+from kvae.evaluate.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
+from kvae.evaluate.estimates import Estimate, bits_per_dim
+from kvae.evaluate.inference_gaps import gaps
+from kvae.evaluate.latent_dimensions import collapse, collapsed, kl_per_dimension
+from kvae.evaluate.nearest_neighbours import knn_accuracy
+from kvae.evaluate.rate_distortion_curve import RateDistortion, rate_distortion
+from kvae.evaluate.scale_calibration import calibration
+from kvae.evaluate.summaries import log_likelihood, summary
+
+__all__ = [
+    "DCI",
+    "Comparison",
+    "Diagnosis",
+    "Estimate",
+    "RateDistortion",
+    "ais",
+    "bits_per_dim",
+    "calibration",
+    "collapse",
+    "collapsed",
+    "compare",
+    "dci",
+    "diagnose",
+    "factor_vae_score",
+    "gaps",
+    "independent_pixels",
+    "kl_per_dimension",
+    "knn_accuracy",
+    "log_likelihood",
+    "mutual_information_gap",
+    "rate",
+    "rate_distortion",
+    "sandwich",
+    "sap",
+    "summary",
+]

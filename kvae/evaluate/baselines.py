@@ -1,0 +1,46 @@
+"""The model without latents, which a VAE has to beat."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from kvae.data import inputs, statistics
+from kvae.evaluate.estimates import Estimate, mean_of
+from kvae.models.resolve import check_model
+
+
+def independent_pixels(vae, train, test) -> Estimate:
+    """The log-likelihood on `test` of the model without latents, in nats: every element by itself.
+
+    Each element gets the model's likelihood with the parameter that matches its mean over `train` (the maximum
+    likelihood; binary means are (n_1 + 1/2) / (N + 1)), and a normal the root-mean-square residual for its
+    scale. A VAE that does not beat this has learned nothing.
+
+    Args:
+        vae: for its likelihood.
+        train, test: arrays, splits or datasets.
+    """
+    return mean_of(pixel_log_prob(vae, train)(test), measure=vae.likelihood.measure)
+
+
+def pixel_log_prob(vae, train) -> Callable[..., np.ndarray]:
+    """From data to what `independent_pixels` is the mean of, float64 `[N]`, by the means over `train`."""
+    check_model(vae)
+    likelihood = vae.likelihood
+    mean, count = statistics.mean(train, likelihood)
+    if likelihood.support.integer:
+        mean = (mean * count + 0.5) / (count + 1.0)
+    config = likelihood.get_config() | {"project": False, "name": None}
+    if "scale" in config:
+        config["scale"] = max(statistics.root_mean_square(train, likelihood, mean), 1e-3)
+    model = type(likelihood)(**config)
+    model.build(feature_shape=vae.event_shape, event_shape=vae.event_shape)
+    p = model.distribution(tf.constant(likelihood.matching(mean)[None], tf.float32))
+    neutral, dtype = likelihood.support.neutral, likelihood.compute_dtype
+
+    def log_prob(data):
+        examples = (batch.filled(neutral, dtype) for batch in inputs.batches(data, likelihood))
+        return np.concatenate([model.log_prob(p, x, mask).numpy() for x, _, mask, _ in examples]).astype(np.float64)
+
+    return log_prob

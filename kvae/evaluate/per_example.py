@@ -1,0 +1,119 @@
+"""One pass over a data set: what q(z|x) draws say of every example."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kvae.data import checks, inputs
+from kvae.evaluate.estimates import Estimate, log_mean_variance, spread, weighted_mean_of
+from kvae.evaluate.progress import progress
+from kvae.models import resolve
+from kvae.models.importance import FLOATS_AT_A_TIME, ImportanceSampler
+from kvae.numerics.arguments import check_at_least
+from kvae.numerics.chunks import evenly
+from kvae.training.step_time import multiply_adds
+
+_WORTH_COMPILING = 5e10  # multiply-adds of a batch: half a second
+
+
+class PerExample(NamedTuple):
+    """Values per example, float64 `[N]`; variances are those of the value's estimate over the draws."""
+
+    log_likelihood: np.ndarray
+    effective_sample_size: np.ndarray
+    reconstruction: np.ndarray
+    reconstruction_variance: np.ndarray
+    kl: np.ndarray
+    kl_variance: np.ndarray
+    elbo_variance: np.ndarray
+    gap_variance: np.ndarray  # of log_likelihood - elbo, which are of the same draws
+    code: np.ndarray  # the posterior's mean, [N, latent_dim]
+    observed: np.ndarray  # how many elements of x
+
+    @property
+    def elbo(self) -> np.ndarray:
+        """Reconstruction less KL."""
+        return self.reconstruction - self.kl
+
+    def log_likelihood_variance(self, samples: int) -> np.ndarray:
+        """Of the estimate of log p(x)."""
+        return log_mean_variance(self.effective_sample_size, samples)
+
+
+def per_example(vae, data, samples, seed, chunk=None, verbose: bool | str = "auto", parameters=None) -> PerExample:
+    """Every example of data with `samples` draws of z from q(z|x), decoded at most `chunk` at a time.
+
+    `parameters` `[N, units]` are those of other posteriors to draw from and to judge, by default the encoder's.
+    """
+    check_at_least(1, samples=samples, **({} if chunk is None else {"chunk": chunk}))
+    resolve.check_density(vae, "log p(x) by importance sampling")
+    draws, elements = ImportanceSampler.of(vae), math.prod(vae.event_shape)
+    chunk = chunk or max(1, FLOATS_AT_A_TIME // draws.widest)
+    together = max(1, chunk // samples)  # examples; one, in several chunks, if samples > chunk
+    chunk = evenly(samples, chunk)
+    work = samples * multiply_adds(vae.decoder, vae.likelihood) * min(checks.ROWS, inputs.count(data) or checks.ROWS)
+    jit = work > _WORTH_COMPILING and draws.jit
+    found: list[tuple] = []
+    with progress(data, verbose) as bar:
+        for number, count, batch, q in draws.chunks(data, together, pad=jit):
+            if parameters is not None:
+                q = tf.constant(np.resize(parameters[number : number + count], q.shape))
+            code, kl = draws.code_and_kl(batch, q)
+            sums = _RunningSums()
+            for draw in range(0, samples, chunk):
+                first = number * samples + draw
+                terms = draws.terms(batch, q, seed, first, min(chunk, samples - draw), jit)
+                sums.add(*(t.numpy() for t in terms))
+            observed = np.full(len(batch.x), float(elements))
+            if batch.mask is not None:
+                observed = batch.mask.numpy().reshape(len(batch.x), -1).sum(axis=1, dtype=np.float64)
+            columns = (*sums.result(None if kl is None else kl.numpy()), code.numpy(), observed)
+            found.append(tuple(column[:count] for column in columns))
+            bar.update(count)
+    return PerExample(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+class _RunningSums:
+    """Running sums over draws, in float64; log-weights are kept relative to the largest so far."""
+
+    def __init__(self):
+        self.count = 0
+        self.largest = -np.inf
+        self.sums = 0.0  # of w, w a, w b, w^2 (all scaled), a, a^2, b, b^2, (a + b)^2, each [B]
+
+    def add(self, log_px_z, log_ratio):
+        """Count log p(x|z) and log p(z) - log q(z|x), both `[C, B]`."""
+        a, b = log_px_z.astype(np.float64), log_ratio.astype(np.float64)
+        log_w = a + b
+        largest = np.maximum(self.largest, log_w.max(0))
+        w = np.exp(log_w - largest)
+        new = np.stack([t.sum(0) for t in (w, w * a, w * b, w**2, a, a**2, b, b**2, log_w**2)])
+        if self.count:
+            shrink = np.exp(self.largest - largest)
+            old = self.sums * np.stack([shrink] * 3 + [shrink**2] + [np.ones_like(shrink)] * 5)
+            new += old
+        self.count, self.largest, self.sums = self.count + len(a), largest, new
+
+    def result(self, kl):
+        """The columns of `PerExample` but the code; `kl` is the closed form `[B]` or None."""
+        n = self.count
+        w, wa, wb, w2, a, a2, b, b2, ab2 = self.sums
+        var_a, var_b, var_ab = (
+            np.maximum(square - total**2 / n, 0.0) / n**2 * spread(n)
+            for total, square in ((a, a2), (b, b2), (a + b, ab2))
+        )
+        ll, ess = self.largest + np.log(w / n), w**2 / w2
+        var_elbo, together = (var_ab, (wa + wb) / w - (a + b) / n) if kl is None else (var_a, wa / w - a / n)
+        covariance = together / n * spread(n)  # of log 1/n sum w and 1/n sum of a or a + b
+        gap = np.maximum(log_mean_variance(ess, n) + var_elbo - 2.0 * covariance, 0.0)
+        if kl is None:
+            return ll, ess, a / n, var_a, -b / n, var_b, var_elbo, gap
+        return ll, ess, a / n, var_a, kl.astype(np.float64), np.zeros_like(a), var_elbo, gap
+
+
+def log_likelihood_of(found: PerExample, samples: int, measure: str) -> Estimate:
+    """The mean of log p(x), with its effective sample size."""
+    variance = found.log_likelihood_variance(samples)
+    return weighted_mean_of(found.log_likelihood, variance, found.effective_sample_size, samples, measure)

@@ -1,0 +1,20 @@
+"""A bar for work that takes long."""
+
+import sys
+
+from tqdm import tqdm
+
+from kvae.data import inputs
+
+_SECONDS_WITHOUT = 2.0
+
+
+def progress(data, verbose: bool | str = "auto") -> tqdm:
+    """A bar over the examples of data; "auto" shows it in a terminal, once the work has taken two seconds.
+
+    Args:
+        data: an array, a split or a dataset.
+        verbose: "auto", True or False.
+    """
+    shown = sys.stderr.isatty() if verbose == "auto" else bool(verbose)
+    return tqdm(total=inputs.count(data), unit=" examples", delay=_SECONDS_WITHOUT, disable=not shown, leave=False)

@@ -1,0 +1,157 @@
+"""What a SavedModel serves: functions of rows, by name.
+
+Every input and output has the batch in front. Nothing is random but through a seed, one per row.
+"""
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from kvae.data.batch import Batch, inputs_of
+from kvae.data.support import BINARY
+from kvae.models.importance import FLOATS_AT_A_TIME, ImportanceSampler
+from kvae.numerics import divergences, noise
+from kvae.objectives import Terms
+
+
+def endpoints(vae, samples: int) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
+    """Name to function and inputs, see `kvae.export.saved_model`; `samples` is that of log_likelihood."""
+    dtype = vae.likelihood.compute_dtype
+    x = tf.TensorSpec((None, *vae.event_shape), dtype, name="x")
+    z = tf.TensorSpec((None, vae.latent_dim), dtype, name="z")
+    seed = tf.TensorSpec((None,), tf.int32, name="seed")
+    given = []
+    if vae.condition_shape is not None:
+        given.append(tf.TensorSpec((None, *vae.condition_shape), tf.float32, name="condition"))
+    beside = list(given)  # what stands beside x
+    if "mask" in inputs_of(vae.encoder):
+        beside.append(tf.TensorSpec(x.shape, tf.float32, name="mask"))
+    served = _Served(vae, [spec.name for spec in beside], samples)
+    table: dict[str, tuple[Callable, list[tf.TensorSpec]]] = {
+        "serving_default": (served.reconstruct, [x, *beside]),
+        "encode": (served.encode, [x, *beside]),
+        "decode": (served.decode, [z, *given]),
+        "reconstruct": (served.reconstruct, [x, *beside]),
+        "sample": (served.sample, [seed, *given]),
+    }
+    if vae.posterior.has_density:
+        table["score"] = served.score, [x, seed, *beside]
+        table["log_likelihood"] = served.log_likelihood, [x, seed, *beside]
+    return table
+
+
+class _Served:
+    def __init__(self, vae, beside: list[str], samples: int):
+        self.vae, self.beside, self.samples = vae, beside, samples
+
+    def encode(self, x, *beside):
+        batch, valid = self._examples(x, beside)
+        return self.vae.posterior.export(self._posterior(batch)) | {"valid": valid}
+
+    def decode(self, z, condition=None):
+        z, valid = _finite(z)
+        condition, fine = _finite(condition)
+        return {"mean": self._decoded(z, condition).mean(), "valid": tf.logical_and(valid, fine)}
+
+    def reconstruct(self, x, *beside):
+        batch, valid = self._examples(x, beside)
+        mean = self._decoded(self._posterior(batch).mean(), batch.condition).mean()
+        return {"mean": mean, "error": self._error(batch, mean), "valid": valid}
+
+    def sample(self, seed, condition=None):
+        condition, valid = _finite(condition)
+        eps = self._noise(seed, noise.DRAWS, 0, 1)[:, 0]
+        z = self._prior(condition).bijector.forward(eps)
+        mean = self._decoded(z, condition).mean()
+        return {"z": z, "mean": mean, "valid": tf.broadcast_to(valid, tf.shape(seed))}
+
+    def score(self, x, seed, *beside):
+        batch, valid = self._examples(x, beside)
+        q, prior = self._posterior(batch), self._prior(batch.condition)
+        drawn = self.vae.posterior.draw(q, self._noise(seed, noise.DRAWS, 0, 1)[:, 0][None])
+        z = tf.concat([drawn, q.mean()[None]], axis=0)  # [2, B, D]: at a draw, and at the mean
+        p = self._decoded(z, batch.condition)
+        log_px_z = self.vae.likelihood.log_prob(p, batch.x, batch.mask)
+        log_pz, log_qz_x = prior.log_prob(z), q.log_prob(z)
+        exact = divergences.kl(q, prior)
+        kl = self.vae.objective.kl(Terms(log_px_z[:1], log_pz[:1], log_qz_x[:1], exact, None, drawn))
+        return {
+            "elbo": log_px_z[0] - kl,
+            "reconstruction": log_px_z[0],
+            "kl": kl,
+            "score": log_px_z[1] - (log_qz_x[1] - log_pz[1] if exact is None else exact),
+            "error": self._error(batch, p.mean()[1]),
+            "valid": valid,
+        }
+
+    def log_likelihood(self, x, seed, *beside):
+        batch, valid = self._examples(x, beside)
+        q, prior = self._posterior(batch), self._prior(batch.condition)
+        rows = max(1, FLOATS_AT_A_TIME // ImportanceSampler.of(self.vae).widest)  # of z that fit into memory at once
+        count = tf.clip_by_value(rows // tf.maximum(tf.shape(seed)[0], 1), 1, self.samples)  # draws
+
+        def body(first, largest, total, squares):
+            z = self.vae.posterior.draw(q, tf.transpose(self._noise(seed, noise.IMPORTANCE, first, count), [1, 0, 2]))
+            p = self._decoded(z, batch.condition)
+            log_w = self.vae.likelihood.log_prob(p, batch.x, batch.mask) + prior.log_prob(z) - q.log_prob(z)
+            beyond = first + tf.range(count)[:, None] >= self.samples  # of the last part
+            log_w = tf.where(beyond, tf.constant(-math.inf, log_w.dtype), log_w)
+            now = tf.maximum(largest, tf.reduce_max(log_w, axis=0))
+            shrink, w = tf.exp(largest - now), tf.exp(log_w - now)
+            total = total * shrink + tf.reduce_sum(w, axis=0)
+            squares = squares * tf.square(shrink) + tf.reduce_sum(tf.square(w), axis=0)
+            return first + count, now, total, squares
+
+        zero = tf.zeros_like(q.mean()[:, 0])
+        start = tf.constant(0), zero - math.inf, zero, zero
+        _, largest, total, squares = tf.while_loop(lambda first, *_: first < self.samples, body, start)
+        return {
+            "log_likelihood": largest + tf.math.log(total / self.samples),
+            "effective_sample_size": tf.square(total) / squares,
+            "valid": valid,
+        }
+
+    def _examples(self, x, beside) -> tuple[Batch, tf.Tensor]:
+        """The batch with a neutral value for every x that the likelihood does not explain, and which rows had none."""
+        named = dict(zip(self.beside, beside, strict=True))
+        outside = self.vae.likelihood.support.outside(x)
+        condition, fine = _finite(named.get("condition"))
+        if "mask" in named:
+            mask = named["mask"]
+            outside = tf.logical_and(outside, mask > 0.5)
+            batch = self.vae.prepared(Batch(x, condition, tf.where(outside, tf.zeros_like(mask), mask)))
+            outside = tf.logical_or(outside, BINARY.outside(mask))
+        else:
+            neutral = tf.constant(self.vae.likelihood.support.neutral, x.dtype)
+            batch = self.vae.prepared(Batch(tf.where(outside, neutral, x), condition))
+        wrong = tf.reduce_any(outside, axis=list(range(1, x.shape.rank)))
+        return batch, tf.logical_and(tf.logical_not(wrong), fine)
+
+    def _noise(self, seed, stream, first, rows):
+        """`[B, rows, D]`: of each seed the rows `first`, `first + 1`, ..., the same bits in every batch."""
+        return noise.normal_of_seeds(seed, stream, first, rows, self.vae.latent_dim, self.vae.likelihood.compute_dtype)
+
+    def _posterior(self, batch):
+        return self.vae.posterior.distribution(self.vae.encode_features(batch))
+
+    def _prior(self, condition):
+        return self.vae.prior.distribution(self.vae.encode, condition)
+
+    def _decoded(self, z, condition):
+        return self.vae.likelihood.distribution(self.vae.decode_features(z, condition))
+
+    def _error(self, batch, mean):
+        """The mean over what was observed of (x - mean)^2, `[B]`."""
+        axes = list(range(1, mean.shape.rank))
+        seen = tf.ones_like(mean) if batch.mask is None else tf.cast(batch.mask, mean.dtype)
+        total = tf.reduce_sum(seen * tf.square(batch.x - mean), axis=axes)
+        return tf.math.divide_no_nan(total, tf.reduce_sum(seen, axis=axes))
+
+
+def _finite(tensor):
+    """The tensor with 0 for what is not finite, and which rows had nothing of that; None is fine."""
+    if tensor is None:
+        return None, tf.constant(True)
+    fine = tf.math.is_finite(tensor)
+    return tf.where(fine, tensor, tf.zeros_like(tensor)), tf.reduce_all(fine, axis=list(range(1, tensor.shape.rank)))

@@ -1,0 +1,121 @@
+"""SavedModels for serving, with what stands beside them."""
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kvae.export import warmup
+from kvae.export.endpoints import endpoints
+from kvae.export.manifest import manifest, signature_table
+from kvae.numerics.arguments import check_at_least
+
+
+def next_version(base) -> str:
+    """`<base>/<N>` with N one above the highest version there, 1 where there is none.
+
+    TensorFlow Serving loads the highest numbered folder of a base path.
+    """
+    numbers = [int(path.name) for path in Path(base).glob("*") if path.name.isdigit()]
+    return str(Path(base) / str(max(numbers, default=0) + 1))
+
+
+def saved_model(vae, path, samples: int = 100, results: dict | None = None, verbose: bool = True) -> str:
+    """Write a SavedModel of a `VAE` to exactly `path`, which must not exist.
+
+    Every input and output has the batch in front. Nothing in it is random but through a seed, int32 `[B]`, one
+    per row: the noise of a row depends on its seed alone. Signatures (log-densities in nats):
+
+    | name | inputs | outputs |
+    |---|---|---|
+    | serving_default, reconstruct | x | mean of p(x given the posterior's mean); error, the mean of (x - mean)^2 |
+    | encode | x | mean, scale (and scale_tril for a full covariance) of q(z given x) |
+    | decode | z | mean of p(x given z) |
+    | sample | seed | z from the prior, mean of p(x given z) |
+    | score | x, seed | elbo, reconstruction, kl at one draw of z; score, log p(x given the posterior's mean) - KL, and error, which do not depend on the seed |
+    | log_likelihood | x, seed | log_likelihood, effective_sample_size by importance sampling |
+
+    All have an output `valid`, bool `[B]`: False where a row held NaN or values that the likelihood does not explain.
+    Such values are replaced by a neutral one; the row's other outputs mean little then, and other rows do not notice.
+
+    A conditional model has an input `condition` `[B, *condition_shape]`, float32, in each: classes are one-hot. With
+    an encoder that takes a mask there is an input `mask` beside x, float32, 1 where x was observed. A deterministic
+    posterior has no scale in `encode`, and neither `score` nor `log_likelihood`.
+
+    In `assets.extra` stand `manifest.json` (versions, shapes, the support of x, tensor names for other languages,
+    operations, results, hashes), `models.config` for TensorFlow Serving, and requests that warm it up; the server knows
+    the model by the name of the folder above `path`.
+
+    The files are written under a temporary name and renamed when complete.
+
+    Args:
+        vae: the model.
+        path: for TensorFlow Serving `<base>/<version>`, see `next_version`.
+        samples: draws of z for each row in `log_likelihood`.
+        results: names to `kvae.evaluate.Estimate`, kept in the manifest.
+        verbose: whether to print the signatures.
+
+    Returns:
+        `path`.
+
+    Raises:
+        FileExistsError: where `path` exists.
+    """  # noqa: E501
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(
+            f"{path} exists and is not overwritten. Export to another path, for example "
+            f"kvae.export.next_version({str(path.parent)!r})."
+        )
+    check_at_least(1, samples=samples)
+    table = endpoints(vae, samples)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        archive = keras.export.ExportArchive()
+        archive.track(vae)
+        for name, (function, inputs) in table.items():
+            archive.add_endpoint(name, function, inputs)
+        archive.write_out(str(staging / "model"), verbose=False)
+        model = path.resolve().parent.name or "vae"
+        extra = staging / "model" / "assets.extra"
+        extra.mkdir()
+        warmup.write(
+            str(extra / warmup.FILE), model, {name: _example(vae, specs) for name, (_, specs) in table.items()}
+        )
+        (extra / "models.config").write_text(_MODELS_CONFIG.format(model=model))
+        written = manifest(vae, staging / "model", samples, results or {})
+        (extra / "manifest.json").write_text(json.dumps(written, indent=1, allow_nan=False) + "\n")
+        if path.exists():
+            raise FileExistsError(f"{path} came into being during the export and is not overwritten.")
+        os.rename(staging / "model", path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    if verbose:
+        print(signature_table(written["signatures"]))
+    return str(path)
+
+
+_MODELS_CONFIG = """\
+# tensorflow_model_server --model_config_file=models.config, with the versions of the model under this base path
+model_config_list {{
+  config {{
+    name: "{model}"
+    base_path: "/models/{model}"
+    model_platform: "tensorflow"
+    model_version_policy {{ latest {{ num_versions: 1 }} }}
+  }}
+}}
+"""
+
+
+def _example(vae, specs) -> dict[str, np.ndarray]:
+    """One row for each input that is valid."""
+    low = vae.likelihood.support.low
+    fill = {"x": low if math.isfinite(low) else 0.0, "mask": 1.0}
+    return {s.name: np.full((1, *s.shape[1:]), fill.get(s.name, 0), s.dtype.as_numpy_dtype) for s in specs}

@@ -1,0 +1,8 @@
+"""Likelihoods p(x|z): what the decoder's output is the parameter of. To add one, see CONTRIBUTING.md."""
+
+from kvae.likelihoods.base import Likelihood
+from kvae.likelihoods.bernoulli import Bernoulli
+from kvae.likelihoods.continuous_bernoulli import ContinuousBernoulli
+from kvae.likelihoods.normal import Normal
+
+__all__ = ["Bernoulli", "ContinuousBernoulli", "Likelihood", "Normal"]

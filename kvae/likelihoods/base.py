@@ -1,0 +1,132 @@
+"""What a likelihood p(x|z) is."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from kvae.data.support import Support
+from kvae.families import Family
+from kvae.numerics.arguments import check_at_least
+from kvae.numerics.distributions import Independent
+from kvae.numerics.projections import ConvolutionTranspose
+
+
+class Likelihood(Family):
+    """Abstract: p(x|z), a distribution over whole events.
+
+    Args:
+        project, name, dtype: see `Family`.
+        kernel_size: how many places along each axis of a feature map the projection sees, 1 (the default) or more:
+            then it is a transposed convolution with zeros beyond the edge.
+
+    Class attributes:
+        support: the `Support` of x.
+        measure: "mass" or "density", what a log-probability is the logarithm of.
+        per_element: how many parameters each element of the event has.
+    """
+
+    support: Support
+    measure: str
+    per_element = 1
+    event_shape: tuple[int, ...]
+
+    def __init__(self, project: bool = True, kernel_size: int = 1, name: str | None = None, dtype: str | None = None):
+        super().__init__(project=project, name=name, dtype=dtype)
+        check_at_least(1, kernel_size=kernel_size)
+        if kernel_size > 1 and not project:
+            raise ValueError(f"kernel_size={kernel_size} is the projection's, which project=False leaves out.")
+        self.kernel_size = int(kernel_size)
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        return super().get_config() | {"kernel_size": self.kernel_size}
+
+    def build(self, feature_shape, event_shape):
+        """Make the projection from features to the first parameter of each element of the event.
+
+        Flat features are projected to the whole event; a feature map with the event's height and width is
+        projected the same way at every place, channel by channel or with its neighbours (`kernel_size`).
+        """
+        feature_shape, event_shape = tuple(feature_shape), tuple(event_shape)
+        self.event_shape = event_shape
+        place = feature_shape[:-1]
+        if place != event_shape[: len(place)]:
+            raise ValueError(
+                f"The decoder's output has shape {feature_shape} for one example, and the event has shape "
+                f"{event_shape}: their height and width differ ({place} and {event_shape[: len(place)]}). Let the "
+                "decoder put out flat features or a feature map of the event's height and width, for example by "
+                "cropping it with keras.layers.Cropping2D."
+            )
+        if self.kernel_size > 1 and not 1 <= len(place) <= 3:
+            raise ValueError(
+                f"kernel_size={self.kernel_size} takes a feature map of one to three axes beside its channels, but the "
+                f"decoder's output has shape {feature_shape} for one example. Leave kernel_size=1 for flat features."
+            )
+        units = math.prod(event_shape[len(place) :])
+        if not self.project and feature_shape[-1] != self.per_element * units:
+            raise self._wrong_size("decoder", feature_shape, (*place, self.per_element * units))
+        self._add_projection(units)
+        if self.projection is not None:
+            self.projection.build((None, *feature_shape))
+
+    def _linear(self, units: int, **options) -> keras.layers.Layer:
+        if self.kernel_size == 1:
+            return super()._linear(units, **options)
+        return ConvolutionTranspose(units, self.kernel_size, dtype=self.compute_dtype, **options)
+
+    def _event(self, features) -> list:
+        """The parameters of p, each `[..., *event_shape]`, for decoder features `[..., *feature_shape]`."""
+        feature_shape = self._build_shapes_dict["feature_shape"]
+        lead = tf.shape(features)[: len(features.shape) - len(feature_shape)]
+        parameters = self.parameters(tf.reshape(features, [-1, *feature_shape]))  # Dense is faster on one batch axis
+        shape = tf.concat([lead, self.event_shape], axis=0)
+        return [tf.reshape(one, shape) for one in tf.split(parameters, self.per_element, axis=-1)]
+
+    def _independent(self, elementwise) -> tfd.Distribution:
+        together = Independent if hasattr(elementwise, "event_log_prob") else tfd.Independent
+        return together(elementwise, reinterpreted_batch_ndims=len(self.event_shape))
+
+    def distribution(self, features) -> tfd.Distribution:
+        """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
+        raise NotImplementedError
+
+    def log_prob(self, p, x, mask=None):
+        """log p(x|z), `[...]`, in nats: the sum over the event, or over what was observed where there is a mask.
+
+        With a mask `[B, *event_shape]` (1 = observed) x must have a finite formula where it is 0, too, as
+        `Support.neutral` has, so that the gradient stays finite; its value there does not matter.
+        """
+        if mask is None:
+            return p.log_prob(x)
+        each = p.distribution.log_prob(x)
+        return tf.reduce_sum(tf.where(tf.cast(mask, tf.bool), each, tf.zeros_like(each)), axis=self._event_axes())
+
+    def _event_axes(self) -> list[int]:
+        return list(range(-len(self.event_shape), 0))
+
+    def calibrated(self, x, p, weight, mask=None) -> tfd.Distribution:
+        """The p to train on, given a batch: the identity but for a scale in closed form."""
+        del x, weight, mask
+        return p
+
+    def matching(self, mean):
+        """The first parameter of the p whose mean is `mean`, `[*event_shape]`: NumPy to NumPy, float64."""
+        raise NotImplementedError
+
+    def adapt(self, mean) -> None:
+        """Start the projection at the data: set its bias so that zero features give p the mean `[*event_shape]`.
+
+        A projection that is the same at every place gets the mean over the places. Between 0 and 1 the mean is
+        kept in [0.001, 0.999] (Burda et al. 2016).
+        """
+        assert self.projection is not None
+        bias = self.projection.bias
+        mean = np.asarray(mean, np.float64).reshape(-1, bias.shape[0]).mean(axis=0)
+        bias.assign(self.matching(np.clip(mean, 1e-3, 1.0 - 1e-3) if self.support.high == 1.0 else mean))
+
+    def draw(self, p, uniform):
+        """A sample of x from p, out of uniform numbers of the same shape, `[..., *event_shape]`."""
+        raise NotImplementedError

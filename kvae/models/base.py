@@ -1,0 +1,214 @@
+"""One step of training and of evaluation, once for every latent-variable model."""
+
+import keras
+import tensorflow as tf
+
+from kvae.data import checks, conditions, statistics
+from kvae.data.batch import Batch, unpack
+from kvae.data.splits import Split
+from kvae.likelihoods import Likelihood
+from kvae.numerics import noise
+from kvae.numerics.compilation import all_known
+from kvae.objectives import Objective, Terms
+from kvae.posteriors import Posterior
+from kvae.priors import Prior
+from kvae.training.trackers import Faults, Trackers
+from kvae.training.trainer import Trainer
+
+
+class LatentVariableModel(Trainer):
+    """Abstract: a Keras model that is trained on the `Terms` of its batches.
+
+    A leaf says how terms come about (`_terms`); trackers, noise, the steps and the fast path for arrays stand
+    here. Natural logarithms, nats; sums over the event, means over examples.
+
+    Attributes:
+        seed: of the noise and of the order of the data.
+        draws, passes, position, pass_length: int64 weights, saved with the model: noise draws made in training,
+            passes over the data completed, batches done in the pass at hand, and its number of batches. They make
+            a resumed run exact.
+        trackers, faults: what is counted, see `kvae.training.trackers`.
+    """
+
+    objective: Objective
+    posterior: Posterior
+    likelihood: Likelihood
+    prior: Prior
+    condition_shape: tuple[int, ...] | None
+
+    def __init__(self, objective: Objective, seed: int, with_kl: bool = True, name: str | None = None):
+        super().__init__(name=name)
+        self.objective, self.seed = objective, int(seed)
+        names = ("draws", "passes", "position", "pass_length")
+        self.draws, self.passes, self.position, self.pass_length = (self._counter(name) for name in names)
+        self.trackers = Trackers(objective.beta(tf.constant(0, tf.int64)) is not None, with_kl)
+        self.faults, self.test_faults = Faults(), Faults()
+        self.seen = keras.metrics.Sum(name="seen", dtype="int64")  # examples of this evaluation so far
+
+    def _counter(self, name):
+        return self.add_weight(name=name, shape=(), dtype="int64", initializer="zeros", trainable=False)
+
+    # ---- to be said by the leaf ----
+
+    def _noise_size(self) -> int:
+        raise NotImplementedError
+
+    def _terms(self, batch: Batch, eps, training=False) -> Terms:
+        """The terms for a batch that is `prepared` and noise eps `[S, B, noise size]`."""
+        raise NotImplementedError
+
+    def _reconstruct(self, batch: Batch, training=False):
+        """What `predict` gives for a batch that is `prepared`: `[B, *event_shape]`."""
+        raise NotImplementedError
+
+    # ---- before training ----
+
+    def adapt(self, data) -> None:
+        """Start the output at the data: p(x|z) gets the mean of x over `data` where the decoder says nothing else.
+
+        It sets the bias of the likelihood's projection, which training would otherwise spend its first epochs on
+        (Burda et al. 2016). Call it once, before `fit`.
+
+        Args:
+            data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
+
+        Raises:
+            ValueError: for a likelihood with project=False: the bias is in the decoder then.
+        """
+        if self.likelihood.projection is None:
+            raise ValueError(
+                f"adapt sets the bias of the likelihood's projection, but {type(self.likelihood).__name__}("
+                "project=False) has none. Set the bias of the decoder's last layer."
+            )
+        self.likelihood.adapt(statistics.mean(data, self.likelihood)[0])
+
+    # ---- one step, for training and evaluation alike ----
+
+    @property
+    def metrics(self):
+        """The trackers: loss, elbo, reconstruction, kl, and beta where it moves; see `kvae.training.trackers`."""
+        return self.trackers.metrics
+
+    def train_step(self, data):
+        """One optimizer step on a batch of a pipeline, as Keras calls it."""
+        batch = unpack(data)
+        with tf.control_dependencies([batch.x]):  # a pipeline that fails leaves the counter alone
+            self.draws.assign_add(1)
+        with noise.under_xla(bool(self.jit_compile) and not tf.executing_eagerly()):
+            self.step(batch, training=True, checked=False)
+        return self.trackers.logs()
+
+    def test_step(self, data):
+        """One evaluation step on a batch of a pipeline, as Keras calls it."""
+        self.step(unpack(data), training=False, checked=False)
+        return self.trackers.logs()
+
+    def predict(self, x, **kwargs):
+        """`reconstruct` by Keras' own loop, in batches, with callbacks: a NumPy array.
+
+        Conditions and masks come with a split, with the `(x, y)` of a dataset, or in a dict as in `fit`.
+        """
+        with self._without_jit():
+            return super().predict(x.dataset(shuffle=False) if isinstance(x, Split) else x, **kwargs)
+
+    def predict_step(self, data):
+        """One batch of `predict`, as Keras calls it."""
+        return self._reconstruct(self.prepared(unpack(data)))
+
+    def step(self, batch: Batch, training=False, checked=True):
+        """One step on a batch; `checked`: what was observed of x is known to be in the support."""
+        checks.check_shape(batch.x.shape, self.event_shape)
+        batch = self.prepared(batch)
+        rows = batch.x.shape[0] or tf.shape(batch.x)[0]
+        weight = tf.ones([rows]) if batch.weight is None else tf.cast(batch.weight, tf.float32)
+        checks.check_weight(weight)
+        batch = batch._replace(weight=weight)
+        if training:
+            seed, stream, first = self.seed + _replica() * 1000003, self.draws.value, 0
+        else:
+            seed, stream, first = self.seed, noise.EVALUATION, self.seen.result()
+            self.seen.update_state(rows)
+        eps = self._noise(seed, stream, first, rows, self.objective.samples)
+        if not training:
+            self._step(batch, eps, False, checked)
+            return
+        self._seed_layers()
+        with tf.GradientTape() as tape:
+            loss = self.optimizer.scale_loss(self._step(batch, eps, True, checked))
+        gradients = all_known(tape.gradient(loss, self.trainable_weights))
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+
+    def prepared(self, batch: Batch) -> Batch:
+        """The batch as tensors for the networks: classes one-hot, and a neutral value for x where it is missing.
+
+        So nothing of what stood there, NaN for example, can get into a gradient. A model that is not conditional
+        leaves a condition, which may be a label, alone.
+        """
+        condition = None
+        if self.condition_shape is not None:
+            condition = conditions.prepared(batch.condition, self.condition_shape)
+        if batch.mask is not None:
+            checks.check_shape(batch.mask.shape, self.event_shape, "The mask")
+        filled = batch.filled(self.likelihood.support.neutral, self.likelihood.compute_dtype)
+        return filled._replace(condition=condition)
+
+    def _seed_layers(self):
+        """Give random layers, such as Dropout, the step's own noise: Keras does not save where theirs stands."""
+        for number, generator in enumerate(self._generators()):
+            state = tf.stack([tf.cast(self.seed * 1000003 + number, tf.int64), self.draws.value * 65536])
+            generator.state.assign(tf.cast(tf.bitwise.bitwise_and(state, 0x7FFFFFFF), generator.state.dtype))
+
+    def _generators(self) -> list[keras.random.SeedGenerator]:
+        layers = [layer for network in (self.encoder, self.decoder) for layer in network._flatten_layers()]
+        found = [generator for layer in layers for generator in layer._seed_generators]
+        return list(dict.fromkeys(found))  # a layer used twice counts once
+
+    def _step(self, batch, eps, training, checked):
+        """Terms, loss and trackers of a batch; the loss to differentiate is sum(w loss) / batch size."""
+        terms = self._terms(batch, eps, training)
+        iteration = tf.convert_to_tensor(self.optimizer.iterations)
+        reconstruction = tf.reduce_mean(terms.log_px_z, axis=0)
+        kl = self.objective.kl(terms) if self.trackers.with_kl else None
+        penalty = tf.add_n([tf.cast(p, reconstruction.dtype) for p in self.losses]) if self.losses else 0.0
+        loss = self.objective.loss(terms, iteration)  # [B]
+        self.trackers.update(loss + penalty, reconstruction, kl, self.objective.beta(iteration), batch.weight)
+        outside = False if checked else self._outside(batch)
+        bad = [_not_finite(reconstruction), False if kl is None else _not_finite(kl)]
+        if training:
+            self.faults.update_state(self.draws.value, *bad, outside)
+        else:
+            self.test_faults.update_state(1, *bad, outside)
+        examples = _over_replicas(tf.cast(tf.shape(loss)[0], loss.dtype))
+        return tf.reduce_sum(tf.cast(batch.weight, loss.dtype) * loss) / examples + penalty / _replicas()
+
+    def _outside(self, batch):
+        outside = self.likelihood.support.outside(batch.x)
+        return tf.reduce_any(outside if batch.mask is None else tf.logical_and(outside, batch.mask))
+
+    def _noise(self, seed, stream, first, rows, samples):
+        """Standard normal noise `[S, B, noise size]`; that of an example depends on its number alone."""
+        size = self._noise_size()
+        eps = noise.normal(seed, stream, first, rows, samples * size, self.likelihood.compute_dtype)
+        if samples == 1:
+            return eps[None]
+        return tf.transpose(tf.reshape(eps, [rows, samples, size]), [1, 0, 2])
+
+
+def _not_finite(term):
+    return tf.logical_not(tf.reduce_all(tf.math.is_finite(term)))
+
+
+def _replica():
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None else tf.cast(context.replica_id_in_sync_group, tf.int64)
+
+
+def _replicas() -> int:
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _over_replicas(value):
+    """The sum of a value over the replicas, such as the size of the global batch."""
+    if _replicas() == 1:
+        return value
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)

@@ -1,0 +1,158 @@
+"""Log-densities at many draws of z for each example: what estimators are made of."""
+
+import math
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae.data import inputs
+from kvae.data.batch import Batch
+from kvae.numerics import divergences, noise
+from kvae.numerics.chunks import evenly, looped
+from kvae.numerics.compilation import prefers_xla
+
+FLOATS_AT_A_TIME = 16_000_000  # of the decoder's widest layer, in memory
+_FLOATS_IN_CACHE = 1_000_000
+
+
+class ImportanceSampler:
+    """The terms of log p(x|z) p(z) / q(z|x) at z ~ q(z|x), in parts.
+
+    Batches are `prepared` but where it is said otherwise.
+
+    Args:
+        vae: a `kvae.VAE` whose posterior has a density.
+
+    Attributes:
+        widest: the most numbers that one example is anywhere in the decoder.
+        jit: whether long work on the decoder is for XLA.
+    """
+
+    def __init__(self, vae):
+        self.vae = vae
+        layers = [layer for layer in vae.decoder._flatten_layers() if layer._inbound_nodes]
+        shapes = [tensor.shape[1:] for layer in layers for tensor in keras.tree.flatten(layer.output)]
+        known = [shape for shape in shapes if None not in shape]
+        self.widest = max(math.prod(shape) for shape in [*known, vae.event_shape, (vae.latent_dim,)])
+        self.jit = prefers_xla(vae.decoder, vae.likelihood) and vae.likelihood.compute_dtype == "float32"
+        self._function = vae.methods.function
+
+    @classmethod
+    def of(cls, vae) -> "ImportanceSampler":
+        """The model's own, made once."""
+        return vae.methods.get("draws", lambda: cls(vae))
+
+    def at_a_time(self, samples: int, floats: int = FLOATS_AT_A_TIME) -> int:
+        """How many examples can be decoded together with so many draws each."""
+        return max(1, floats // (samples * self.widest))
+
+    def encoded(self, data) -> Iterator[tuple[Batch, tf.Tensor]]:
+        """The examples of data, checked and prepared, some at a time, with the parameters of q(z|x)."""
+        for examples in inputs.batches(data, self.vae.likelihood, self.vae.condition_shape):
+            batch = self.vae.prepared(examples)
+            yield batch, self.parameters(batch)
+
+    def chunks(self, data, most: int, pad: bool) -> Iterator[tuple[int, int, Batch, tf.Tensor]]:
+        """`encoded`, at most so many examples together: the number of the first, how many, batch and parameters.
+
+        With `pad` the last ones are repeated until there are as many rows as ever: one shape, one compilation.
+        """
+        together, number = 0, 0
+        for batch, parameters in self.encoded(data):
+            size = len(batch.x)
+            together = together or evenly(size, most)  # the first batch is as large as any
+            for first in range(0, size, together):
+                count = min(together, size - first)
+                rows = np.resize(np.arange(first, first + count), together if pad else count)
+                some = batch.map(lambda tensor, rows=rows: tf.gather(tensor, rows))
+                yield number + first, count, some, tf.gather(parameters, rows)
+            number += size
+
+    def parameters(self, batch: Batch) -> tf.Tensor:
+        """Those of q(z|x), `[B, units]`, see `kvae.posteriors.Posterior.of`."""
+        return self._function(self._parameters)(batch)
+
+    def _parameters(self, batch):
+        return self.vae.posterior.parameters(self.vae.encode_features(batch))
+
+    def code_and_kl(self, batch: Batch, parameters) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The mean of q(z|x) `[B, D]`, and KL(q || prior) `[B]` in nats or None where it has no closed form."""
+        return self._function(self._code_and_kl)(batch, parameters)
+
+    def _code_and_kl(self, batch, parameters):
+        q = self.vae.posterior.of(parameters)
+        return q.mean(), divergences.kl(q, self.vae.prior.distribution(self.vae.encode, batch.condition))
+
+    def terms(
+        self, batch: Batch, parameters, seed: int, first: int, count: int, jit: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """log p(x|z) and log p(z) - log q(z|x), both `[count, B]`, at draws number `first`, `first + 1`, ...
+
+        Example i has the draws first + i * count and on, so that one example's draws can be taken in parts. With
+        `jit` XLA compiles it, once for every B and count (float32 only).
+        """
+        rows = len(batch.x)
+        if not jit or batch.x.dtype != tf.float32:
+            return self._function(self._terms)(batch, parameters, self.normals(seed, first, rows, count))
+        eps = noise.many_normals(seed, noise.IMPORTANCE, first, rows * count, self.vae.latent_dim)
+        eps = tf.reshape(eps, [rows, count, self.vae.latent_dim])
+        return self._function(self._terms_in_cache, jit_compile=True)(batch, parameters, eps)
+
+    def imputed(self, batch: Batch, samples: int, seed: int, output: str) -> tf.Tensor:
+        """x with its missing values filled in, see `kvae.VAE.impute`; the batch need not be prepared."""
+        together, parts = self.at_a_time(samples), []
+        for first in range(0, len(batch.x), together):
+            part = self.vae.prepared(batch.map(lambda array, rows=slice(first, first + together): array[rows]))
+            rows, size = len(part.x), math.prod(self.vae.event_shape)
+            eps = self.normals(seed, first * samples, rows, samples)
+            uniform = None
+            if output == "sample":
+                uniform = noise.uniform(seed, noise.PIXELS, first, rows, 1 + size, part.x.dtype)
+            parts.append(self._function(self._imputed)(part, self.parameters(part), eps, uniform))
+        return tf.concat(parts, axis=0)
+
+    def _imputed(self, batch, parameters, eps, uniform):
+        likelihood = self.vae.likelihood
+        z, log_ratio = self.drawn(batch, parameters, eps)
+        p = likelihood.distribution(self.vae.decode_features(z, batch.condition))
+        weight = tf.nn.softmax(likelihood.log_prob(p, batch.x, batch.mask) + log_ratio, axis=0)  # [S, B]
+        if uniform is None:
+            filling = tf.einsum("sb,sb...->b...", weight, p.mean())
+        else:  # z_k by its weight: k is the number of partial sums below a uniform number
+            k = tf.reduce_sum(tf.cast(tf.cumsum(weight, axis=0)[:-1] < uniform[:, 0], tf.int32), axis=0)
+            z = tf.gather(tf.transpose(z, [1, 0, 2]), k, batch_dims=1)
+            p = likelihood.distribution(self.vae.decode_features(z, batch.condition))
+            filling = likelihood.draw(p, tf.reshape(uniform[:, 1:], tf.shape(batch.x)))
+        return tf.where(batch.mask, batch.x, filling)
+
+    def normals(self, seed: int, first: int, examples: int, count: int) -> tf.Tensor:
+        """Noise for `count` draws for each example, `[examples, count, D]`, from draw number `first` on."""
+        numbers = tf.constant(seed, tf.int64), tf.constant(first, tf.int64)
+        return self._function(self._noise)(*numbers, tf.constant(examples), tf.constant(count))
+
+    def _noise(self, seed, first, examples, count):
+        size, dtype = self.vae.latent_dim, self.vae.posterior.compute_dtype
+        eps = noise.normal(seed, noise.IMPORTANCE, first, examples * count, size, dtype)
+        return tf.reshape(eps, [examples, count, size])
+
+    def drawn(self, batch, parameters, eps):
+        """z `[S, B, D]` of noise `[B, S, D]`, and log p(z) - log q(z|x) there, `[S, B]`."""
+        vae = self.vae
+        q, prior = vae.posterior.of(parameters), vae.prior.distribution(vae.encode, batch.condition)
+        z = vae.posterior.draw(q, tf.transpose(eps, [1, 0, 2]))
+        return z, prior.log_prob(z) - q.log_prob(z)
+
+    def _terms(self, batch, parameters, eps, at_a_time=None):
+        vae, (z, log_ratio) = self.vae, self.drawn(batch, parameters, eps)
+
+        def log_px_z(z):
+            p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
+            return vae.likelihood.log_prob(p, batch.x, batch.mask)
+
+        return log_px_z(z) if at_a_time is None else looped(log_px_z, z, at_a_time), log_ratio
+
+    def _terms_in_cache(self, batch, parameters, eps):
+        at_a_time = max(1, _FLOATS_IN_CACHE // (self.widest * batch.x.shape[0]))
+        return self._terms(batch, parameters, eps, at_a_time)

@@ -1,0 +1,153 @@
+"""From names and networks given to a model to checked parts."""
+
+import re
+
+import keras
+
+from kvae import likelihoods, objectives, posteriors, priors
+from kvae.data.batch import inputs_of
+from kvae.data.checks import check_shape
+
+
+def posterior(identifier):
+    """A posterior, from an instance or a name."""
+    return _resolved(identifier, posteriors.Posterior, posteriors, "posterior")
+
+
+def likelihood(identifier):
+    """A likelihood, from an instance or a name."""
+    return _resolved(identifier, likelihoods.Likelihood, likelihoods, "likelihood")
+
+
+def prior(identifier):
+    """A prior, from an instance or a name."""
+    return _resolved(identifier, priors.Prior, priors, "prior")
+
+
+def objective(identifier):
+    """An objective, from an instance or a name."""
+    return _resolved(identifier, objectives.Objective, objectives, "objective")
+
+
+def _resolved(identifier, kind, module, what):
+    if isinstance(identifier, kind):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, kind):
+        return identifier()
+    known = {_snake(name): leaf for name, leaf in vars(module).items() if _is_leaf(leaf, kind)}
+    if identifier in known:
+        return known[identifier]()
+    raise ValueError(
+        f"{what}={identifier!r} is not known. Names are {sorted(known)}; or give an instance of a class in "
+        f"{module.__name__}."
+    )
+
+
+def _is_leaf(value, kind) -> bool:
+    return isinstance(value, type) and issubclass(value, kind) and value is not kind
+
+
+def _snake(name: str) -> str:
+    """DiagonalNormal to diagonal_normal, as Keras names its optimizers; ELBO to elbo."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def check_network(network, what: str) -> None:
+    """Raise a ValueError unless network is a built Keras model with one output and one input, or a condition beside."""
+    if not isinstance(network, keras.Model):
+        raise ValueError(
+            f"The {what} must be a keras.Model, got {type(network).__name__}. Wrap a layer like this: "
+            "keras.Sequential([keras.Input(shape), layer])."
+        )
+    inputs, outputs = getattr(network, "inputs", None), getattr(network, "outputs", None)
+    if not inputs or not outputs:
+        raise ValueError(
+            f"The {what} {network.name!r} is a subclassed or unbuilt model, whose shapes cannot be read. Begin a "
+            "Sequential with keras.Input(shape); wrap a subclassed model: x = keras.Input(shape); "
+            f"{what} = keras.Model(x, network(x))."
+        )
+    beside = inputs_of(network)
+    if len(set(beside)) < len(beside) or (what == "decoder" and "mask" in beside):
+        raise ValueError(
+            f"The {what} takes {'z' if what == 'decoder' else 'x'} and perhaps a condition beside it"
+            + (", and a mask, which is the input named 'mask'" if what == "encoder" else "")
+            + f"; the inputs of {network.name!r} are {[tensor.name for tensor in inputs]}."
+        )
+    if "mask" in beside and tuple(inputs[1 + beside.index("mask")].shape) != tuple(inputs[0].shape):
+        raise ValueError(
+            f"The encoder's mask has shape {tuple(inputs[1 + beside.index('mask')].shape[1:])}, but it goes with "
+            f"events of shape {tuple(inputs[0].shape[1:])}: give it that shape."
+        )
+    if len(outputs) != 1 or isinstance(network.output_shape, list):
+        raise ValueError(
+            f"The {what} must return one tensor, {network.name!r} returns a list or dict of {len(outputs)}. "
+            "Return the features alone: the posterior or the likelihood projects them to its parameters, such as "
+            "mean and scale."
+        )
+    for shape in (*(tensor.shape for tensor in inputs), network.output_shape):
+        if None in shape[1:] or len(shape) < 2:
+            raise ValueError(
+                f"The {what}'s shapes must be fixed but for the batch, {network.name!r} maps "
+                f"{network.input_shape} to {network.output_shape}."
+            )
+
+
+def latent_shape(decoder) -> tuple[int]:
+    """The shape of the decoder's first input without the batch, (D,)."""
+    shape = tuple(decoder.inputs[0].shape[1:])
+    if len(shape) != 1 or shape[0] < 1:
+        raise ValueError(f"The decoder must take flat z of shape [B, latent_dim], but its input is {shape}.")
+    return shape
+
+
+def check_objective(objective, posterior) -> None:
+    """Raise a ValueError where the objective needs a density that the posterior does not have."""
+    if objective.needs_density and not posterior.has_density:
+        raise ValueError(
+            f"The {type(posterior).__name__} posterior has no density, so {type(objective).__name__} cannot weigh its "
+            "KL divergence. An autoencoder is VAE(..., posterior='deterministic', "
+            "objective=kvae.objectives.ELBO(beta=0)); its loss is the reconstruction alone."
+        )
+
+
+def check_model(vae) -> None:
+    """Raise a TypeError where something else is given for a model."""
+    if not hasattr(vae, "posterior"):
+        raise TypeError(f"A kvae.VAE is needed, got {vae!r:.80}. kvae.load_model(path) reads one from its file.")
+
+
+def check_density(vae, what: str) -> None:
+    """Raise a ValueError where the model's posterior has no density, for `what` needs one."""
+    check_model(vae)
+    if not vae.posterior.has_density:
+        raise ValueError(
+            f"{what} needs a density q(z|x), and the {type(vae.posterior).__name__} posterior has none. What an "
+            "autoencoder has is the reconstruction log p(x|z): vae.evaluate(x), or vae.terms(x).log_px_z for each x."
+        )
+
+
+def build(family, **shapes) -> None:
+    """Build a family for the model that takes it; one that came from a file is built already and is checked.
+
+    Raises:
+        ValueError: where another model has it: they would share its weights.
+    """
+    if family.taken:
+        raise ValueError(
+            f"This {type(family).__name__} belongs to another model already, and both would train its weights. Make "
+            "a new one for each model, or give its name."
+        )
+    family.taken = True
+    if not family.built:
+        family.build(**shapes)
+        return
+    before = {key: tuple(v) if isinstance(v, list) else v for key, v in family._build_shapes_dict.items()}
+    if before != shapes:
+        raise ValueError(f"This {type(family).__name__} was built for a model with {before} and does not fit {shapes}.")
+
+
+def check_batch(dtype, shape, event_shape) -> None:
+    """Raise a ValueError unless an x of this TensorFlow dtype and this shape is a batch of examples."""
+    if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+        raise ValueError(f"x must hold real numbers, but its dtype is {dtype.name}.")
+    check_shape(tuple(shape), event_shape)

@@ -1,0 +1,1 @@
+"""Numbers and how they are computed: noise, distributions, divergences, compiled functions. It knows no model."""

@@ -1,0 +1,41 @@
+"""A function of many rows, some rows at a time: memory does not grow with their number, or the cache holds them."""
+
+import math
+
+import tensorflow as tf
+
+ROWS = 4096  # examples that public methods run through a network at a time
+
+
+def evenly(total: int, most: int) -> int:
+    """The size of the parts, at most `most`, when `total` is divided into as few and as even ones as can be."""
+    return math.ceil(total / math.ceil(total / most))
+
+
+def in_chunks(function, x, *beside, rows: int = ROWS) -> tf.Tensor:
+    """function(x, *beside), a call for every `rows` rows of each; for functions from rows to rows. None stays None."""
+    if x.shape[0] <= rows:
+        return function(x, *beside)
+    parts = [slice(first, first + rows) for first in range(0, x.shape[0], rows)]
+    return tf.concat([function(*(None if a is None else a[part] for a in (x, *beside))) for part in parts], axis=0)
+
+
+def looped(function, x, rows: int) -> tf.Tensor:
+    """function(x) for an x of a known shape, about `rows` rows at a time in one loop of the graph.
+
+    The parts are equal, for XLA: the last one begins early, and the rows that it repeats are dropped.
+    """
+    total = x.shape[0]
+    parts = math.ceil(total / rows)
+    rows = math.ceil(total / parts)
+    if parts == 1:
+        return function(x)
+
+    def body(i, found):
+        begin = tf.concat([[tf.minimum(i * rows, total - rows)], tf.zeros([x.shape.rank - 1], tf.int32)], axis=0)
+        return i + 1, found.write(i, function(tf.slice(x, begin, [rows, *x.shape[1:]])))
+
+    _, found = tf.while_loop(lambda i, _: i < parts, body, [0, tf.TensorArray(x.dtype, parts)])
+    found = found.stack()
+    whole = tf.reshape(found[:-1], [(parts - 1) * rows, *found.shape[2:]])
+    return tf.concat([whole, found[-1, parts * rows - total :]], axis=0)

@@ -1,0 +1,25 @@
+"""Elementary functions: power series, and positive numbers out of real ones."""
+
+import math
+
+import tensorflow as tf
+
+UNIT_SOFTPLUS = math.log(math.expm1(1.0))  # softplus of this is 1
+
+
+def positive(raw, floor: float, cap: float):
+    """Softplus with a floor and a cap: min(floor + log(1 + e^raw), cap).
+
+    The cap is straight-through: beyond it the value stands still and the gradient goes on, so that a scale
+    that ran away can come back.
+    """
+    value = floor + tf.math.softplus(raw)
+    return value - tf.stop_gradient(tf.nn.relu(value - cap))
+
+
+def polynomial(x, coefficients):
+    """sum_k c_k x^k, at least two terms, by Horner's rule: additions and multiplications alone."""
+    value = coefficients[-1] * x
+    for c in coefficients[-2:0:-1]:
+        value = (value + c) * x
+    return value + coefficients[0]

@@ -1,0 +1,6 @@
+"""Objectives: from the log-densities of a step to the loss of each example. To add one, see CONTRIBUTING.md."""
+
+from kvae.objectives.base import Objective, Terms
+from kvae.objectives.elbo import ELBO
+
+__all__ = ["ELBO", "Objective", "Terms"]

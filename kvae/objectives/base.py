@@ -1,0 +1,67 @@
+"""What an objective is: a function from the log-densities of a step to a loss for each example."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Terms(NamedTuple):
+    """The log-densities at S samples z of q(z|x) for each of B examples, in nats.
+
+    Attributes:
+        log_px_z: log p(x|z), `[S, B]`, at the input x, summed over the event.
+        log_pz: log p(z), `[S, B]`.
+        log_qz_x: log q(z|x), `[S, B]`.
+        kl: KL(q(z|x) || p(z)) in closed form, `[B]`, or None where there is none.
+        kl_per_dim: its terms, `[B, D]`, or None where it does not split into dimensions.
+        z: the samples, `[S, B, D]`.
+    """
+
+    log_px_z: tf.Tensor
+    log_pz: tf.Tensor
+    log_qz_x: tf.Tensor
+    kl: tf.Tensor | None
+    kl_per_dim: tf.Tensor | None
+    z: tf.Tensor
+
+
+class Objective:
+    """Abstract: a pure function from `Terms` to a loss per example, with plain configuration.
+
+    Attributes:
+        samples: how many z to draw for each example.
+    """
+
+    samples: int
+
+    @property
+    def needs_density(self) -> bool:
+        """Whether the loss needs a density q(z|x), or its KL divergence to the prior."""
+        return True
+
+    def kl(self, terms: Terms):
+        """The estimate of KL(q(z|x) || p(z)) that this objective uses and the model reports, `[B]`."""
+        raise NotImplementedError
+
+    def loss(self, terms: Terms, step):
+        """What is minimised, `[B]`; `step` is the optimizer's, for schedules."""
+        raise NotImplementedError
+
+    def beta(self, step):
+        """The weight of the KL term at an optimizer step, a scalar, or None where it never moves."""
+        del step
+        return None
+
+    @property
+    def settles(self) -> int:
+        """The optimizer step from which on nothing is scheduled to move."""
+        return 0
+
+    def get_config(self) -> dict:
+        """Plain configuration: the constructor's arguments."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_config(cls, config):
+        """The objective that `get_config` described."""
+        return cls(**config)

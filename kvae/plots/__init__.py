@@ -1,0 +1,22 @@
+"""Figures. Each function takes arrays, or a model where that says it all, and returns a Matplotlib figure.
+
+None shows or saves it. Where a function takes `decode`, this is a `kvae.VAE` or a function from z `[N, D]` to means.
+"""
+
+from kvae.plots.charts import curves, kl_bars, rate_distortion
+from kvae.plots.images import animation, grid, reconstructions, worst
+from kvae.plots.latents import interpolations, latent_plane, posteriors, traversals
+
+__all__ = [
+    "animation",
+    "curves",
+    "grid",
+    "interpolations",
+    "kl_bars",
+    "latent_plane",
+    "posteriors",
+    "rate_distortion",
+    "reconstructions",
+    "traversals",
+    "worst",
+]

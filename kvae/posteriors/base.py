@@ -1,0 +1,78 @@
+"""What a posterior q(z|x) is."""
+
+from tensorflow_probability import distributions as tfd
+
+from kvae.families import Family
+
+
+class Posterior(Family):
+    """Abstract: q(z|x), a reparameterised distribution over z.
+
+    A posterior is reparameterised by its bijector: `z = q.bijector.forward(eps)` with eps ~ N(0, I) is the
+    g(eps, phi, x) of Kingma and Welling (2013).
+
+    Class attributes:
+        has_density: False where q(z|x) is a point mass; then there is no KL, no ELBO and no log-likelihood.
+    """
+
+    has_density = True
+    latent_dim: int
+
+    def build(self, feature_shape, latent_dim):
+        """Make the projection from features `[B, F]` to the parameters over `latent_dim` dimensions."""
+        feature_shape = tuple(feature_shape)
+        if len(feature_shape) != 1:
+            raise ValueError(
+                f"{type(self).__name__} takes flat features from the encoder, but the encoder's output has shape "
+                f"{feature_shape} for one example. End the encoder with keras.layers.Flatten() or a global pooling."
+            )
+        self.latent_dim = int(latent_dim)
+        units = self._units(self.latent_dim)
+        if not self.project and feature_shape != (units,):
+            raise self._wrong_size("encoder", feature_shape, (units,))
+        self._add_projection(units, self._bias(self.latent_dim))
+        if self.projection is not None:
+            self.projection.build((None, *feature_shape))
+
+    def _units(self, latent_dim: int) -> int:
+        raise NotImplementedError
+
+    def _bias(self, latent_dim: int) -> list[float]:
+        raise NotImplementedError
+
+    def of(self, parameters) -> tfd.Distribution:
+        """q for parameters `[B, units]`: batch `[B]`, event `[latent_dim]`."""
+        raise NotImplementedError
+
+    def distribution(self, features) -> tfd.Distribution:
+        """q(z|x) for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
+        return self.of(self.parameters(features))
+
+    def draw(self, q, eps):
+        """z = g(eps, phi, x) `[S, B, D]` for standard normal noise eps of that shape."""
+        return q.bijector.forward(eps)
+
+    def export(self, q) -> dict:
+        """What the SavedModel's `encode` puts out for q: names to tensors `[B, ...]`."""
+        return {"mean": q.mean(), "scale": q.stddev()}
+
+
+class NormalPosterior(Posterior):
+    """Abstract: the arguments that the normal posteriors share."""
+
+    def __init__(
+        self,
+        floor: float = 1e-5,
+        cap: float = 1e3,
+        project: bool = True,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
+        super().__init__(project=project, name=name, dtype=dtype)
+        if not 0.0 < floor < cap:
+            raise ValueError(f"{type(self).__name__} needs 0 < floor < cap, got floor={floor} and cap={cap}.")
+        self.floor, self.cap = float(floor), float(cap)
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        return super().get_config() | {"floor": self.floor, "cap": self.cap}

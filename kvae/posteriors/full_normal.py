@@ -1,0 +1,73 @@
+"""The normal posterior with full covariance."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from kvae.numerics.elementary import UNIT_SOFTPLUS, positive
+from kvae.posteriors.base import NormalPosterior
+
+
+@keras.saving.register_keras_serializable("kvae")
+class FullNormal(NormalPosterior):
+    """The normal posterior with full covariance, by its Cholesky factor.
+
+    q(z|x) = N(z; m, L L^T),   z = m + L eps,   L_ii = min(floor + softplus(u_ii), cap),   L_ij = u_ij below
+
+    The parameters are (m, u): D + D (D + 1) / 2 numbers, u filling the lower triangle in the order of
+    `tfp.math.fill_triangular`. It can follow correlations that a diagonal posterior cannot, at a cost that
+    grows with D^2. The projection's bias starts so that L is about the identity.
+
+    Args:
+        floor, cap: the smallest and the largest diagonal element of L.
+        project, name, dtype: see `kvae.posteriors.Posterior`.
+    """
+
+    def _units(self, latent_dim):
+        return latent_dim + latent_dim * (latent_dim + 1) // 2
+
+    def _bias(self, latent_dim):
+        start = np.zeros(latent_dim * (latent_dim + 1) // 2)
+        start[np.diagonal(_triangle(latent_dim))] = UNIT_SOFTPLUS
+        return [0.0] * latent_dim + start.tolist()
+
+    def of(self, parameters) -> tfd.MultivariateNormalTriL:
+        """q for parameters `[B, D + D (D + 1) / 2]`: batch `[B]`, event `[latent_dim]`."""
+        units = self._units(self.latent_dim)
+        loc, raw = tf.split(parameters, [self.latent_dim, units - self.latent_dim], axis=-1)
+        order = _triangle(self.latent_dim)
+        is_diagonal = np.isin(np.arange(raw.shape[-1]), np.diagonal(order))
+        elements = tf.where(is_diagonal, positive(raw, self.floor, self.cap), raw)
+        return tfd.MultivariateNormalTriL(loc, _filled(elements, order))
+
+    def export(self, q) -> dict:
+        """The mean, the marginal standard deviations and the Cholesky factor of the covariance."""
+        factor = q.scale_tril
+        return {"mean": q.mean(), "scale": tf.norm(factor, axis=-1), "scale_tril": factor}
+
+
+def _triangle(n: int) -> np.ndarray:
+    """Which of n (n + 1) / 2 numbers stands where in the lower triangle `[n, n]`, as `tfp.math.fill_triangular` has it.
+
+    Above the diagonal it means nothing.
+    """
+    numbers = np.arange(n * (n + 1) // 2, dtype=np.int32)
+    return np.concatenate([numbers[n:], numbers[::-1]]).reshape(n, n)
+
+
+def _filled(elements, order):
+    """The lower triangle `[..., n, n]` of elements `[..., n (n + 1) / 2]`."""
+    lower = np.tril(np.ones(order.shape, bool))  # both ways by gathers: the fastest under XLA
+    back = np.zeros(elements.shape[-1], np.int32)
+    back[order[lower]] = np.flatnonzero(lower)
+
+    @tf.custom_gradient
+    def fill(elements):
+        def gradient(upstream):
+            flat = tf.reshape(upstream, tf.concat([tf.shape(elements)[:-1], [order.size]], axis=0))
+            return tf.gather(flat, back, axis=-1)
+
+        return tf.gather(elements, order, axis=-1) * lower.astype(elements.dtype.as_numpy_dtype), gradient
+
+    return fill(elements)

@@ -1,0 +1,36 @@
+"""What a prior p(z) is."""
+
+import keras
+from tensorflow_probability import distributions as tfd
+
+from kvae.families import parameter_dtype
+
+
+class Prior(keras.layers.Layer):
+    """Abstract: p(z), or p(z|c) in a conditional model, used through `.distribution(encode, condition)`.
+
+    Class attributes:
+        conditional: True where the prior depends on the condition.
+    """
+
+    conditional = False
+    taken = False  # by a model
+
+    def __init__(self, name: str | None = None, dtype: str | None = None):
+        super().__init__(name=name, dtype=parameter_dtype(dtype))
+
+    def build(self, latent_dim, condition_shape=None):
+        """Take the number of latent dimensions, and the shape of one condition."""
+        del condition_shape
+        self.latent_dim = int(latent_dim)
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        return {"name": self.name, "dtype": self.compute_dtype}
+
+    def distribution(self, encode, condition=None) -> tfd.Distribution:
+        """p(z): batch `[]`, or `[B]` for conditions `[B, *condition_shape]`; event `[latent_dim]`.
+
+        `encode` is the model's, for priors made of posteriors.
+        """
+        raise NotImplementedError

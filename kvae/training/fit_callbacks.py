@@ -1,0 +1,90 @@
+"""The callbacks that `fit` adds, and which of the user's want to see every batch."""
+
+from typing import Any
+
+import keras
+
+_CAUSES = {
+    "reconstruction": (
+        "the decoder's output overflowed; most often the learning rate is too high, or x is far outside the "
+        "range the network was made for"
+    ),
+    "kl": (
+        "the encoder's output overflowed; most often the learning rate is too high, or x is far outside the "
+        "range the network was made for"
+    ),
+}
+_PER_BATCH = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+
+
+class StopOnFault(keras.callbacks.Callback):
+    """Raises an error that names the term, the step and the likely cause, where a loss stops being finite.
+
+    Args:
+        non_finite: False to leave that to another callback, and stop only for x outside the support.
+    """
+
+    def __init__(self, non_finite: bool = True):
+        super().__init__()
+        self.non_finite = non_finite
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Read what the steps noted."""
+        found = self.model.faults.found()
+        if not found:
+            return
+        if "support" in found:
+            raise ValueError(outside_message(f"Training stopped at step {found['support']}", self.model.likelihood))
+        if not self.non_finite:
+            return
+        term = min(found, key=lambda kind: found[kind])
+        rate = float(self.model.optimizer.learning_rate)
+        raise FloatingPointError(
+            f"Training stopped at step {found[term]}: the {term} term is not finite. Likely cause: "
+            f"{_CAUSES[term]}. The learning rate is {rate:g}; try a tenth of it, or clipnorm=1 in the optimizer."
+        )
+
+
+def outside_message(what: str, likelihood) -> str:
+    """What to say of batches outside the support."""
+    return (
+        f"{what}: {type(likelihood).__name__} explains x in {likelihood.support.name}, but a batch held other values "
+        "(or NaN). Scale or clean the data, or choose the likelihood that fits it."
+    )
+
+
+class EndPass(keras.callbacks.Callback):
+    """Ends the pass with the epoch, before other callbacks save the model.
+
+    Until then a complete pass has `position` at its number of batches, so that a model saved after the last
+    batch of an epoch, but before its end, is restored into that epoch with nothing left to do.
+
+    It also gives the model its own `steps_per_execution` back as soon as Keras has counted the calls of the
+    training loop by another one: validation, and `predict` in a callback, run functions made for that.
+    """
+
+    def __init__(self, loop: Any, steps_per_execution: int):
+        super().__init__()
+        self.loop, self.steps_per_execution = loop, steps_per_execution
+
+    def on_train_begin(self, logs=None):
+        """Give `steps_per_execution` back."""
+        self.model.steps_per_execution = self.steps_per_execution
+
+    def on_epoch_end(self, epoch, logs=None):
+        """End the pass."""
+        self.loop.end_pass()
+
+
+def wants_every_batch(callback) -> bool:
+    """Whether a callback should be called after every step, so that a call runs one step only.
+
+    Keras' own callbacks are content with fewer calls, but for those set to an integer `save_freq` or
+    `update_freq`, and for functions given to a `LambdaCallback`.
+    """
+    if type(callback).__module__.startswith(("keras.", "kvae.")):
+        frequencies = (getattr(callback, name, "epoch") for name in ("save_freq", "update_freq"))
+        return any(f not in ("epoch", None) for f in frequencies) or any(name in vars(callback) for name in _PER_BATCH)
+    return any(
+        getattr(type(callback), name, None) is not getattr(keras.callbacks.Callback, name) for name in _PER_BATCH
+    )

@@ -1,0 +1,201 @@
+"""Many steps of a model on an array in one compiled call.
+
+Keras calls its `train_function` with an iterator of batches. A `Loop` stands in its place: it ignores the
+iterator, gathers the rows of each batch by index and runs a number of steps inside one `tf.while_loop`. The
+progress bar, the history and the callbacks stay Keras' own.
+"""
+
+import functools
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae.data import conditions
+from kvae.data.batch import Batch
+from kvae.data.splits import Preparation, Split
+from kvae.numerics import noise
+from kvae.training.step_time import StepTime, steps_per_call
+
+_SECONDS_PER_CALL = 0.3  # what a call aims at, once the time of a step is known
+
+
+@functools.cache
+def ticks() -> tf.data.Dataset:
+    """An endless dataset of nothing: what Keras iterates over while a `Loop` does the work."""
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread would stall the end of the fit
+    return tf.data.Dataset.from_tensors(0).repeat().with_options(options)
+
+
+class EndPass(keras.callbacks.Callback):
+    """Ends the pass with the epoch, before other callbacks save the model.
+
+    Until then a complete pass has `position` at its number of batches, so that a model saved after the last
+    batch of an epoch, but before its end, is restored into that epoch with nothing left to do.
+
+    It also gives the model its own `steps_per_execution` back as soon as Keras has counted the calls of the
+    training loop by another one: validation, and `predict` in a callback, run functions made for that.
+    """
+
+    def __init__(self, loop: "Loop", steps_per_execution: int):
+        super().__init__()
+        self.loop, self.steps_per_execution = loop, steps_per_execution
+
+    def on_train_begin(self, logs=None):
+        """Give `steps_per_execution` back."""
+        self.model.steps_per_execution = self.steps_per_execution
+
+    def on_epoch_end(self, epoch, logs=None):
+        """End the pass."""
+        self.loop.end_pass()
+
+
+class Loop:
+    """A `train_function` or `test_function` that runs many steps on a split at a call.
+
+    In training, the order of a pass is a function of (seed, passes), and `model.passes` and `model.position`
+    say where training stands; after a restart in the middle of a pass the first epoch does what is left of it.
+    A call never crosses a pass. In evaluation the rows come in their stored order.
+
+    Keras fixes how many steps a call counts for before the first one. A `hurried` loop learns what a step takes
+    and runs further than asked, for about a third of a second; the calls that follow find their steps done.
+
+    Args:
+        model: the model whose `step` runs.
+        split: the data.
+        steps: steps per Keras epoch; None for one pass.
+        training: whether to train.
+        shuffle: False to train in the stored order.
+
+    Attributes:
+        per_call: steps that Keras counts for a call, 1 until it is set.
+        hurried: whether a call may run further.
+    """
+
+    def __init__(self, model, split: Split, steps: int | None, training: bool, shuffle: bool = True):
+        self.model, self.split, self.training, self.shuffle = model, split, training, shuffle
+        self.batches = math.ceil(len(split) / split.batch_size)
+        self.steps, self.whole_passes = steps or self.batches, steps is None
+        self.per_call, self.hurried = 1, False
+        self.asked = 0  # steps of this Keras epoch that Keras has asked for
+        self.done = 0  # and those that are behind us
+        self.step_time = model.programs.get(("step_time", training, split.batch_size), StepTime)
+        support = model.likelihood.support
+        small = split.as_stored and support.integer and support.low >= 0 and support.high <= 255
+        condition = conditions.checked(split.y, model.condition_shape, len(split))
+        array = split.array.astype(np.uint8) if small and split.mask is None else split.array
+        whole = Batch(array, condition, split.mask, split.sample_weight).map(tf.constant)
+        self.arrays = {name: tensor for name, tensor in whole._asdict().items() if tensor is not None}
+        self.rows: tuple[int, tf.Tensor, tf.Tensor] | None = None  # pass, whole batches, ragged batch
+        self.logs: dict = {}
+
+    def hurry(self) -> None:
+        """Choose the steps of a call by time: that of an earlier fit, or an estimate that is corrected on the way."""
+        known = min(self.steps, self.step_time.steps(_SECONDS_PER_CALL))
+        self.per_call, self.hurried = known or steps_per_call(self.model, self.split.batch_size, self.steps), True
+
+    def __call__(self, iterator) -> dict:
+        """Run the next steps, if they have not been, and return the logs. The iterator is not used."""
+        del iterator
+        if self.asked == 0:
+            self.step_time.restart()
+        self.asked = min(self.steps, self.asked + self.per_call)
+        if self.asked > self.done:
+            ahead = self.done + self.step_time.steps(_SECONDS_PER_CALL) if self.hurried else 0
+            target = min(self.steps, max(self.asked, ahead))
+            self.step_time.start(target - self.done)
+            if self.training:
+                self._train(target - (int(self.model.position) if self.whole_passes else self.done))
+            else:
+                self._run(0, self.done, target - self.done)
+            self.done = target
+        if self.asked == self.steps:
+            self.rewind()
+        return self.logs
+
+    def rewind(self) -> None:
+        """Begin a Keras epoch."""
+        self.asked = self.done = 0
+
+    def begin(self) -> None:
+        """Continue the pass at hand, or begin a new one where it was over other data or in other batches."""
+        if int(self.model.pass_length) != self.batches:
+            if int(self.model.position) > 0:
+                self._next_pass()
+            self.model.pass_length.assign(self.batches)
+
+    def _train(self, steps: int) -> None:
+        while steps > 0:
+            self.end_pass()
+            position = int(self.model.position)
+            count = min(steps, self.batches - position)
+            self._run(int(self.model.passes), position, count)
+            self.model.position.value.assign(position + count)
+            steps -= count
+
+    def end_pass(self) -> None:
+        """Begin the next pass, where the one at hand is complete."""
+        if int(self.model.position) >= self.batches:
+            self._next_pass()
+
+    def _next_pass(self) -> None:
+        self.model.passes.value.assign_add(1)
+        self.model.position.value.assign(0)
+
+    def _run(self, passes: int, first: int, count: int) -> None:
+        size = self.split.batch_size
+        whole = len(self.split) // size
+        if self.rows is None or self.rows[0] != passes:
+            order = np.arange(len(self.split), dtype=np.int32)
+            if self.training and self.shuffle:
+                order = self.split.order(self.model.seed, passes)
+            rows = np.split(order, [whole * size])
+            self.rows = passes, tf.constant(rows[0].reshape(whole, size)), tf.constant(rows[1][None])
+        in_whole = min(count, whole - first)
+        if in_whole > 0:
+            self._call(self.training, self.rows[1], first, in_whole)
+        if count > max(in_whole, 0):  # the ragged batch comes once a pass: not worth a compilation
+            self._call(False, self.rows[2], 0, 1)
+
+    def _call(self, may_jit: bool, rows, first: int, count: int) -> None:
+        numbers = (tf.constant(number, tf.int32) for number in (first, count))
+        self.logs = self._program(may_jit)(self.arrays, rows, *numbers)
+
+    def _program(self, may_jit: bool):
+        """The compiled loop, made once for a model and a way of preparing its data."""
+        jit = may_jit and self.model.jit_compile
+        size = self.split.batch_size if jit else None  # XLA compiles for one shape, the rest for all
+        types = tuple((name, array.dtype, array.shape.rank) for name, array in self.arrays.items())
+        key = (self.split.preparation, self.training, size, jit, types)
+        return self.model.programs.get(key, lambda: self._compiled(jit, size))
+
+    def _compiled(self, jit: bool, size: int | None):
+        program = _program(self.model, self.split.preparation, self.training, jit)
+        if self.model.run_eagerly:
+            return program
+        number = tf.TensorSpec([], tf.int32)
+        rows = tf.TensorSpec([None, size], tf.int32)
+        arrays = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in self.arrays.items()}
+        # Concrete: a call of a tf.function begins with a look at its arguments that takes longer than its launch.
+        return tf.function(program, jit_compile=jit).get_concrete_function(arrays, rows, number, number)
+
+
+def _program(model, preparation: Preparation, training: bool, jit: bool):
+    def program(arrays, rows, first, count):
+        def body(i):
+            batch = Batch(**{name: tf.gather(array, rows[i]) for name, array in arrays.items()})
+            if training:
+                model.draws.assign_add(1)
+                x = preparation(batch.x, 0, model.draws.value)
+            else:
+                x = preparation(batch.x, rows[i][0], noise.BINARIZATION)
+            model.step(batch._replace(x=x), training)
+            return (i + 1,)
+
+        with noise.under_xla(jit):
+            tf.while_loop(lambda i: i < first + count, body, [first], parallel_iterations=1)
+            return model.trackers.logs()
+
+    return program

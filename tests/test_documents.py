@@ -1,0 +1,46 @@
+"""The README and the documents: their commands and their code."""
+
+import contextlib
+import os
+import pathlib
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+class ReadmeTest(tf.test.TestCase):
+    def blocks(self, language, file="README.md"):
+        return re.findall(rf"```{language}\n(.*?)```", (ROOT / file).read_text(), flags=re.DOTALL)
+
+    def test_commands_are_one_line_each(self):
+        commands = [line for block in self.blocks("sh") for line in block.strip().splitlines()]
+        self.assertLen([c for c in commands if "examples/train.py" in c], 1)
+        self.assertLen([c for c in commands if "pytest" in c], 1)
+
+    def test_python_runs(self):
+        for block in self.blocks("python"):
+            names: dict = {}
+            with contextlib.chdir(self.create_tempdir().full_path):
+                exec(compile(block.replace("epochs=100", "epochs=2"), "README.md", "exec"), names)
+            self.assertTrue(np.isfinite(names["estimate"].mean))
+
+    @pytest.mark.slow
+    def test_python_of_the_evaluation_runs(self):
+        (block,) = self.blocks("python", "docs/evaluation.md")
+        names: dict = {}
+        with contextlib.chdir(self.create_tempdir().full_path):
+            exec(compile(re.sub(r"(epochs|steps|every)=\d+", r"\1=1", block), "evaluation.md", "exec"), names)
+            self.assertEqual(sorted(os.listdir()), ["curve.png", "kl.png", "worst.png"])
+        self.assertLess(names["importance"].mean, -27)
+
+    @pytest.mark.slow
+    def test_python_of_the_recipes_runs(self):
+        names: dict = {}
+        for block in self.blocks("python", "docs/training.md"):
+            exec(compile(re.sub(r"epochs=\d+", "epochs=1", block), "training.md", "exec"), names)
+        self.assertTrue(np.isfinite(names["calibration"]))
+        self.assertFalse(names["autoencoder"].posterior.has_density)
