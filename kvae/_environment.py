@@ -2,14 +2,40 @@
 
 import importlib.util
 import os
+import sys
 from importlib import metadata
+from typing import NamedTuple
+
+DISTRIBUTION = "kvae-keras"
+PYTHONS = ((3, 10), (3, 13))  # the first and the last that have been tested, as `requires-python` has it
 
 try:
-    VERSION = metadata.version("kvae-keras")
+    VERSION = metadata.version(DISTRIBUTION)
 except metadata.PackageNotFoundError:  # run from a source tree that was not installed
     VERSION = "unknown"
 
-_TF_KERAS = 'pip install "tf_keras>=2.21,<2.22"'
+
+class Optional(NamedTuple):
+    """A package that kvae can do without: what it is for, and the extra that brings it."""
+
+    package: str
+    module: str
+    purpose: str
+    extra: str
+
+
+OPTIONAL = (
+    Optional("scikit-learn", "sklearn", "the embedded digits, nearest neighbours, disentanglement", "examples"),
+    Optional("matplotlib", "matplotlib", "figures", "examples"),
+    Optional("tensorboard", "tensorboard", "the callback TensorBoard", "tensorboard"),
+    Optional("tensorflow-serving-api", "tensorflow_serving", "the gRPC client of examples/serve", "serving"),
+    Optional("openvino", "openvino", "a second reader of SavedModels in the tests", "serving"),
+)
+
+
+def install(extra: str | None = None) -> str:
+    """The command that installs kvae, or one of its extras."""
+    return f"pip install {DISTRIBUTION}" if extra is None else f'pip install "{DISTRIBUTION}[{extra}]"'
 
 
 def check() -> None:
@@ -25,18 +51,23 @@ def check() -> None:
             "Set it before Python starts: export KERAS_BACKEND=tensorflow"
         )
     for package in ("tensorflow", "keras", "tensorflow_probability"):
-        if importlib.util.find_spec(package) is None:
-            raise ImportError(f"kvae needs {package}. Mend it with: pip install --upgrade kvae")
-    if importlib.util.find_spec("tf_keras") is None:
+        if not found(package):
+            raise ImportError(_missing(package))
+    ours, theirs = _minor("tensorflow"), _minor("tf_keras")
+    if not found("tf_keras"):
         raise ImportError(
             "tensorflow-probability cannot be imported without tf_keras, which is not installed. "
-            f"Mend it with: {_TF_KERAS}"
+            f"Mend it with: {_tf_keras(ours)}"
         )
-    ours, theirs = _minor("tensorflow"), _minor("tf_keras")
     if ours and theirs and ours != theirs:
         raise ImportError(
             f"tf_keras {theirs} does not fit tensorflow {ours}: both need the same minor version. "
-            f'Mend it with: pip install "tf_keras=={ours}.*"'
+            f"Mend it with: {_tf_keras(ours)}"
+        )
+    if sys.version_info >= (3, 12) and not found("distutils"):  # setuptools brings it
+        raise ImportError(
+            "tensorflow-probability needs distutils, which left Python with 3.12 and comes with setuptools now. "
+            "Mend it with: pip install setuptools"
         )
 
 
@@ -51,8 +82,34 @@ def check_backend() -> None:
         )
 
 
+def found(module: str) -> bool:
+    """Whether a module could be imported; it is not."""
+    return importlib.util.find_spec(module) is not None
+
+
+def _missing(package: str) -> str:
+    version, (first, last) = sys.version_info[:2], PYTHONS
+    if not first <= version <= last:
+        return (
+            f"kvae needs {package}, and for Python {_dotted(version)} there is none that kvae was tested with. Use "
+            f"Python {_dotted(first)} to {_dotted(last)}, for example: python{_dotted(last)} -m venv .venv"
+        )
+    return f"kvae needs {package}, which is not installed. Mend it with: {install()}"
+
+
+def _tf_keras(minor: str) -> str:
+    if not minor:  # e.g. tensorflow-cpu or a vendor's build
+        return "pip install tf_keras"
+    major, number = minor.split(".")
+    return f'pip install "tf_keras>={minor},<{major}.{int(number) + 1}"'
+
+
 def _minor(package: str) -> str:
     try:
         return ".".join(metadata.version(package).split(".")[:2])
     except metadata.PackageNotFoundError:  # e.g. tensorflow-cpu or a vendor's build
         return ""
+
+
+def _dotted(version: tuple) -> str:
+    return ".".join(map(str, version))

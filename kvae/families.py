@@ -4,6 +4,8 @@ A family turns a feature tensor into a `tfd.Distribution`. It owns the projectio
 distribution's parameters, and any weights of its own. Everything from the parameters on is float32, or
 float64 under a float64 policy."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -23,7 +25,7 @@ class Family(keras.layers.Layer):
     def __init__(self, project: bool = True, name: str | None = None, dtype: str | None = None):
         super().__init__(name=name, dtype=parameter_dtype(dtype))
         self.project = bool(project)
-        self.projection = None
+        self.projection: Any = None  # a layer, where the family has one
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""

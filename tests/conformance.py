@@ -1,7 +1,12 @@
 """The table: every family, objective and network, and how to build it. To add one, add a row."""
 
+import contextlib
+import functools
+import os
+
 import keras
 import numpy as np
+import pytest
 
 import kvae
 
@@ -87,6 +92,41 @@ def make_vae(network="mlp", seed=0, compiled=True, jit_compile=False, optimizer=
     return vae
 
 
+def quick(test: str, *rows: str):
+    """For a class of tests: of a test with named rows all but these rows are slow ones."""
+
+    def mark(cls):
+        names = {name.removeprefix(test).lstrip("_"): name for name in vars(cls) if name.startswith(test)}
+        for row in set(names) - set(rows):
+            pytest.mark.slow(vars(cls)[names[row]])
+        assert set(rows) <= set(names), f"{sorted(rows)} are not all rows of {sorted(names)}"
+        return cls
+
+    return mark
+
+
+def state(vae) -> list[np.ndarray]:
+    """All that training moves."""
+    return [np.array(v) for v in vae.weights + vae.optimizer.variables]
+
+
+@functools.cache
+def _shared(parts: tuple) -> tuple[kvae.VAE, list[np.ndarray]]:
+    vae = make_vae(**dict(parts))
+    return vae, state(vae)
+
+
+def restarted(**parts) -> kvae.VAE:
+    """The model of `make_vae` as it was when it was made: one for all tests of a process, which share its traces.
+
+    A test that compiles it anew, or wants two of a kind at once, makes its own.
+    """
+    vae, start = _shared(tuple(sorted(parts.items())))
+    for variable, value in zip(vae.weights + vae.optimizer.variables, start, strict=True):
+        variable.assign(value)
+    return vae
+
+
 def examples(likelihood: kvae.likelihoods.Likelihood, event_shape, n=16, seed=0) -> np.ndarray:
     """Numbers in the likelihood's support, its ends among them."""
     x = np.random.default_rng(seed).random((n, *event_shape)).astype(np.float32)
@@ -96,3 +136,14 @@ def examples(likelihood: kvae.likelihoods.Likelihood, event_shape, n=16, seed=0)
         x[0], x[1] = 0.0, 1.0
         return x
     return 4.0 * x - 2.0
+
+
+@contextlib.contextmanager
+def inside(folder):
+    """With this folder for the working directory, as contextlib.chdir of Python 3.11 has it."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

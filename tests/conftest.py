@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -7,6 +8,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import flags
 from absl.testing import absltest  # noqa: F401  (defines the flags below)
 
+import kvae  # noqa: F401  (and with it all that is frozen below)
+
+gc.freeze()  # what is imported stays: no collection need look at it
 flags.FLAGS.mark_as_parsed()  # absltest's temporary directories read --test_tmpdir
 
 

@@ -5,7 +5,6 @@ import math
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from tensorflow_probability import distributions as tfd
@@ -14,7 +13,7 @@ import kvae
 from kvae.data.batch import inputs_of
 from kvae.numerics import divergences, noise
 from tests import conformance
-from tests.conformance import DENSITIES, LIKELIHOODS, MODELS, OBJECTIVES, POSTERIORS, examples, make_vae
+from tests.conformance import DENSITIES, LIKELIHOODS, MODELS, OBJECTIVES, POSTERIORS, examples, make_vae, quick
 
 LOGITS = np.array([-30.0, -5.0, -1e-3, 0.0, 0.7, 5.0, 30.0], np.float32)
 
@@ -193,49 +192,45 @@ class ObjectiveTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(again.samples, make().samples)
 
 
-OFTEN = (
-    "plain",
-    "posterior_full_normal",
-    "posterior_deterministic",
-    "likelihood_bernoulli",
-    "likelihood_continuous_bernoulli",
-    "likelihood_normal_learned",
-    "likelihood_normal_optimal",
-    "likelihood_normal_local",
-    "objective_elbo_samples",
-    "objective_elbo_free_bits",
-    "network_mlp_mask",
-    "network_mlp_image",
-    "network_conv_odd",
-    "kernel_size",
-)  # the rest are slow
+FAMILIES = [name for name in MODELS if name.split("_")[0] in ("posterior", "likelihood", "prior", "kernel")]
 
 
+@quick("test_whole", "plain", "posterior_full_normal", "likelihood_normal_local", "network_conv_odd")
 class ModelTest(tf.test.TestCase, parameterized.TestCase):
     """Each row of the table as a whole model."""
 
-    @parameterized.named_parameters([row for row in MODELS.items() if row[0] in OFTEN])
-    def test_shapes_xla_save_and_export(self, parts):
-        self.check(parts)
+    @parameterized.named_parameters((name, MODELS[name]) for name in FAMILIES)
+    def test_shapes_and_file(self, parts):
+        vae, x, _ = self.trained(parts)
+        self.check_shapes(vae, x)
+        self.check_file(vae, x)
 
-    @parameterized.named_parameters([row for row in MODELS.items() if row[0] not in OFTEN])
-    @pytest.mark.slow
-    def test_the_other_rows(self, parts):
-        self.check(parts)
+    @parameterized.named_parameters(MODELS.items())
+    def test_whole(self, parts):
+        vae, x, history = self.trained(parts)
+        self.check_xla(parts, vae, x, history)
+        self.check_shapes(vae, x)
+        self.assertEqual(self.check_file(vae, x).evaluate(x, verbose=0), vae.evaluate(x, verbose=0))
+        if "objective" not in parts:  # of which an export knows nothing
+            self.check_export(vae, x)
 
-    def check(self, parts):
+    def trained(self, parts):
         vae = make_vae(**parts)
         x = examples(vae.likelihood, vae.event_shape)
+        return vae, x, vae.fit(x, batch_size=8, epochs=2, shuffle=False, verbose=0).history
 
-        # XLA equals no XLA, an array in stored order equals a pipeline with an open batch.
+    def check_xla(self, parts, vae, x, history):
+        """XLA equals no XLA, an array in stored order equals a pipeline with an open batch."""
         twin = make_vae(**parts, jit_compile=True)
         compiled = twin.fit(tf.data.Dataset.from_tensor_slices(x).batch(8), epochs=2, verbose=0).history
-        for name, values in vae.fit(x, batch_size=8, epochs=2, shuffle=False, verbose=0).history.items():
+        for name, values in history.items():
             self.assertAllClose(values, compiled[name], rtol=1e-4, atol=1e-4)
         self.assertEqual("kl" in compiled, vae.posterior.has_density)
         for a, b in zip(vae.trainable_weights, twin.trainable_weights, strict=True):
             self.assertAllClose(a, b, rtol=1e-3, atol=1e-3)
-        # Shapes of the contract.
+
+    def check_shapes(self, vae, x):
+        """Shapes of the contract."""
         q, terms = vae.encode(x), vae.terms(x, samples=5, seed=1)
         self.assertEqual((q.batch_shape, q.event_shape), ([16], [vae.latent_dim]))
         p = vae.decode(terms.z)
@@ -256,7 +251,8 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
             self.assertFalse(support.outside(drawn).any())
         self.assertAllClose(vae.predict(x, verbose=0), vae.reconstruct(x), rtol=1e-5, atol=1e-6)
 
-        # Save and load.
+    def check_file(self, vae, x):
+        """Save and load."""
         path = self.create_tempdir().full_path
         vae.save(f"{path}/model.keras")
         again = keras.models.load_model(f"{path}/model.keras")
@@ -264,18 +260,18 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
         for a, b in zip(vae.weights + vae.optimizer.variables, again.weights + again.optimizer.variables, strict=True):
             self.assertAllEqual(a, b)
         self.assertAllEqual(again.terms(x, seed=3).log_px_z, vae.terms(x, seed=3).log_px_z)
-        self.assertEqual(again.evaluate(x, verbose=0), vae.evaluate(x, verbose=0))
+        return again
 
-        # Export, of which the objective knows nothing.
-        if "objective" in parts:
-            return
-        served = tf.saved_model.load(vae.export(f"{path}/1")).signatures
+    def check_export(self, vae, x):
+        """The SavedModel gives what the model gives."""
+        q, z = vae.encode(x), vae.terms(x, samples=1, seed=1).z[0]
+        served = tf.saved_model.load(vae.export(f"{self.create_tempdir().full_path}/1", verbose=False)).signatures
         seeds = tf.range(16, dtype=tf.int32)
         beside = {"mask": np.ones_like(x)} if "mask" in inputs_of(vae.encoder) else {}
         self.assertAllClose(served["encode"](x=x, **beside)["mean"], q.mean(), rtol=1e-5, atol=1e-6)
         self.assertAllClose(served["encode"](x=x, **beside)["scale"], q.stddev(), rtol=1e-5, atol=1e-6)
         self.assertAllClose(served["reconstruct"](x=x, **beside)["mean"], vae.reconstruct(x), rtol=1e-5, atol=1e-6)
-        self.assertAllClose(served["decode"](z=terms.z[0])["mean"], p.mean()[0], rtol=1e-5, atol=1e-6)
+        self.assertAllClose(served["decode"](z=z)["mean"], vae.decode(z).mean(), rtol=1e-5, atol=1e-6)
         drawn = served["sample"](seed=seeds)
         self.assertAllClose(served["decode"](z=drawn["z"])["mean"], drawn["mean"], rtol=1e-5, atol=1e-6)
         score = served["score"](x=x, **beside, seed=seeds)

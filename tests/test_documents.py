@@ -1,6 +1,5 @@
 """The README and the documents: their commands and their code."""
 
-import contextlib
 import os
 import pathlib
 import re
@@ -8,6 +7,8 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from tests.conformance import inside
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -24,7 +25,7 @@ class ReadmeTest(tf.test.TestCase):
     def test_python_runs(self):
         for block in self.blocks("python"):
             names: dict = {}
-            with contextlib.chdir(self.create_tempdir().full_path):
+            with inside(self.create_tempdir().full_path):
                 exec(compile(block.replace("epochs=100", "epochs=2"), "README.md", "exec"), names)
             self.assertTrue(np.isfinite(names["estimate"].mean))
 
@@ -32,7 +33,7 @@ class ReadmeTest(tf.test.TestCase):
     def test_python_of_the_evaluation_runs(self):
         (block,) = self.blocks("python", "docs/evaluation.md")
         names: dict = {}
-        with contextlib.chdir(self.create_tempdir().full_path):
+        with inside(self.create_tempdir().full_path):
             exec(compile(re.sub(r"(epochs|steps|every)=\d+", r"\1=1", block), "evaluation.md", "exec"), names)
             self.assertEqual(sorted(os.listdir()), ["curve.png", "kl.png", "worst.png"])
         self.assertLess(names["importance"].mean, -27)

@@ -16,6 +16,7 @@ from tests.golden import make
 
 FOLDER = pathlib.Path(make.__file__).parent
 EXPECTED = dict(np.load(FOLDER / "expected.npz"))
+OLDER = tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15)  # than the Keras that wrote them
 
 
 class GoldenTest(tf.test.TestCase, parameterized.TestCase):
@@ -30,12 +31,18 @@ class GoldenTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters(*make.MODELS)
     def test_a_model_loads_and_goes_on(self, name):
+        if OLDER:
+            with self.assertRaisesRegex(ValueError, r"was written with Keras 3\.15\.1 and cannot be read by Keras 3"):
+                kvae.load_model(FOLDER / f"{name}.keras")
+            return
         vae = kvae.load_model(FOLDER / f"{name}.keras")
         self.check(make.found(name, vae), f"{name}/")
         make.go_on(name, vae)
         self.check({"weights": make.weights(vae)}, f"{name}/")
 
     def test_keras_loads_it_as_well(self):
+        if OLDER:
+            return
         vae = keras.models.load_model(FOLDER / "binary.keras")
         self.check({"code": vae.encode(make.data("binary", vae)["x"]).mean().numpy()}, "binary/")
 

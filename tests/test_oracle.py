@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 import kvae
 from kvae.data.batch import Batch
 from kvae.numerics import divergences, noise
+from tests.conformance import quick
 
 tfd = tfp.distributions
 
@@ -63,6 +64,7 @@ def set_closed_form(vae, x, q):
     return log_p, s2, eigenvalues
 
 
+@quick("test_training_reaches_it", "optimal")
 class LinearTest(tf.test.TestCase, parameterized.TestCase):
     """X1: the linear VAE is probabilistic PCA (Lucas et al. 2019)."""
 
@@ -102,7 +104,7 @@ class LinearTest(tf.test.TestCase, parameterized.TestCase):
         gradients = tape.gradient(elbo, vae.trainable_weights)
         self.assertLess(math.sqrt(sum(float(tf.reduce_sum(g**2)) for g in gradients)), 1e-5)
 
-    @parameterized.parameters("learned", "optimal")
+    @parameterized.named_parameters((scale, scale) for scale in ("learned", "optimal"))
     def test_training_reaches_it(self, scale):
         """Within 0.05 nats of 17.4519 after training."""
         x = digits().astype(np.float32)

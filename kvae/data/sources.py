@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from kvae._environment import install
+
 _ARRAYS = ("x_train", "x_validation", "x_test", "y_train", "y_validation", "y_test")
 _IDX = {
     "x_train": "train-images*",
@@ -23,7 +25,7 @@ def digits() -> dict[str, Any]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError('The digits come with scikit-learn: pip install "kvae[examples]"') from error
+        raise ImportError(f"The digits come with scikit-learn: {install('examples')}") from error
     digits = load_digits()
     order = np.random.RandomState(0).permutation(len(digits.images))
     x, y = digits.images[order].astype(np.uint8), digits.target[order]

@@ -5,10 +5,12 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kvae.export import warmup
 from kvae.export.endpoints import endpoints
@@ -80,7 +82,7 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
         archive = keras.export.ExportArchive()
         archive.track(vae)
         for name, (function, inputs) in table.items():
-            archive.add_endpoint(name, function, inputs)
+            archive.add_endpoint(name, _traced(function, inputs), inputs)
         archive.write_out(str(staging / "model"), verbose=False)
         model = path.resolve().parent.name or "vae"
         extra = staging / "model" / "assets.extra"
@@ -99,6 +101,12 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
     if verbose:
         print(signature_table(written["signatures"]))
     return str(path)
+
+
+def _traced(function: Callable, inputs: list[tf.TensorSpec]) -> Callable:
+    """A function that calls the trace of this one, which Keras and TensorFlow would each trace again."""
+    trace = tf.function(function, input_signature=inputs, autograph=False).get_concrete_function()
+    return lambda *tensors: trace(*tensors)
 
 
 _MODELS_CONFIG = """\

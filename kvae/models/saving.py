@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def load_model(path):
 
     Raises:
         FileNotFoundError: where there is no such file.
-        ValueError: where the file is truncated or damaged.
+        ValueError: where the file is truncated or damaged, or was written with a newer Keras that this one cannot read.
     """
     path = Path(path)
     if not path.exists():
@@ -52,4 +53,23 @@ def load_model(path):
             raise ValueError(f"{path} is not a readable .keras file ({error}): {damaged}") from error
     if bad is not None:
         raise ValueError(f"{path} is not a readable .keras file (its part {bad} does not read back): {damaged}")
-    return keras.models.load_model(path)
+    try:
+        return keras.models.load_model(path)
+    except (TypeError, ValueError) as error:
+        theirs = _keras_of(path)
+        if _numbers(theirs) <= _numbers(keras.__version__):
+            raise
+        raise ValueError(
+            f"{path} was written with Keras {theirs} and cannot be read by Keras {keras.__version__}, which is older. "
+            f'Mend it with: pip install "keras>={theirs}" (Keras 3.13 and later need Python 3.11), or write the file '
+            "anew there."
+        ) from error
+
+
+def _keras_of(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("metadata.json")).get("keras_version", "")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)[:2]]

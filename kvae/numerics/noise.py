@@ -14,6 +14,7 @@ Reference: Salmon, Moraes, Dror, Shaw (2011), Parallel random numbers: as easy a
 
 import contextlib
 import contextvars
+import functools
 import math
 
 import tensorflow as tf
@@ -100,15 +101,25 @@ def normal_of_seeds(seeds, stream, first, rows, size: int, dtype="float32"):
     used = rows * blocks
     padded = -(-used // _VECTOR) * _VECTOR  # elements beyond whole vectors may be computed another way
     numbers = tf.cast(first, tf.int64) * blocks + tf.range(tf.cast(padded, tf.int64))
-    a, b, c, d = _rounds(tf.cast(seeds, tf.int64)[:, None], tf.cast(stream, tf.int64), numbers)
-    if wide:
-        upper = tf.constant(32, tf.uint64)
-        lanes = [a | tf.bitwise.left_shift(b, upper), c | tf.bitwise.left_shift(d, upper)]
-    else:
-        lanes = [a, b, c, d]
-    lanes = _box_muller([_unit(tf.bitcast(lane, tf.int64), dtype, 52 if wide else 23) for lane in lanes])
+    lanes = _lanes_of_seeds(wide)(tf.cast(seeds, tf.int64)[:, None], tf.cast(stream, tf.int64), numbers)
     shape = tf.stack([tf.shape(seeds)[0], rows, blocks])
     return tf.concat([tf.reshape(lane[:, :used], shape) for lane in lanes], axis=-1)[:, :, :size]
+
+
+@functools.cache
+def _lanes_of_seeds(wide: bool):
+    """Normal numbers `[B, n]`, the lanes of the Philox blocks `[n]` of seeds `[B, 1]`: traced once for all signatures."""
+
+    def lanes(seeds, stream, numbers):
+        a, b, c, d = _rounds(seeds, stream, numbers)
+        if not wide:
+            return _box_muller([_unit(tf.bitcast(lane, tf.int64), "float32", 23) for lane in (a, b, c, d)])
+        upper = tf.constant(32, tf.uint64)
+        pairs = [a | tf.bitwise.left_shift(b, upper), c | tf.bitwise.left_shift(d, upper)]
+        return _box_muller([_unit(tf.bitcast(lane, tf.int64), "float64", 52) for lane in pairs])
+
+    integers = [tf.TensorSpec(shape, tf.int64) for shape in ([None, 1], [], [None])]
+    return tf.function(lanes, input_signature=integers, autograph=False)
 
 
 _VECTOR = 16  # the most numbers that processors of today compute at once

@@ -170,7 +170,7 @@ class SourcesTest(tf.test.TestCase):
                 self.assertAllEqual(a, c)
                 self.assertAllEqual(b, d)
         vae = kvae.VAE(*kvae.networks.mlp((4, 4, 1), 2, hidden=(5,)), likelihood="continuous_bernoulli")
-        vae.compile()
+        vae.compile(jit_compile=False)
         vae.fit(data.train.dataset(), validation_data=data.validation.dataset(shuffle=False), epochs=2, verbose=0)
         self.assertEqual(int(vae.optimizer.iterations), 8)
         logs = [vae.evaluate(v, verbose=0) for v in (data.validation, data.validation.dataset(shuffle=False))]

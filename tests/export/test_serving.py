@@ -26,7 +26,7 @@ import kvae
 from kvae.export import warmup
 from kvae.models.importance import ImportanceSampler
 from kvae.numerics import divergences, noise
-from tests.conformance import examples
+from tests.conformance import examples, quick
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CLASSES = 3
@@ -63,7 +63,7 @@ def trained(name: str, optimizer=None, policy="float32") -> kvae.VAE:
         vae = kvae.VAE(*NETWORKS[network](**options), **parts)
     finally:
         keras.config.set_dtype_policy("float32")
-    vae.compile(optimizer=optimizer or keras.optimizers.Adam(1e-2))
+    vae.compile(optimizer=optimizer or keras.optimizers.Adam(1e-2), jit_compile=False)
     given = data(vae)
     fed = {"x": given["x"], "condition": given["y"]}
     if "mask" in options:
@@ -118,8 +118,12 @@ class ServingTest(tf.test.TestCase, parameterized.TestCase):
         return vae, path, loaded.signatures, manifest
 
 
+@quick("test_numbers_are_the_models", "mlp", "told", "conditional")
+@quick("test_rows_do_not_see_each_other", "mlp", "told")
+@quick("test_bad_rows_are_flagged_and_change_no_other", "mlp", "told")
+@quick("test_exported_and_live_agree", "use_ema")
 class EndpointsTest(ServingTest):
-    @parameterized.parameters(*(name for name in MODELS if name != "deterministic"))
+    @parameterized.named_parameters((name, name) for name in MODELS if name != "deterministic")
     def test_numbers_are_the_models(self, name):
         vae, _, served, _ = self.exported(name)
         given, n = data(vae), 40
@@ -184,16 +188,8 @@ class EndpointsTest(ServingTest):
         error = np.square(x - vae.reconstruct(x)).mean((1, 2, 3))
         self.assertAllClose(asked(served["reconstruct"], {"x": x})["error"], error, rtol=1e-4)
 
-    @parameterized.parameters("mlp", "told")
+    @parameterized.named_parameters((name, name) for name in ("mlp", "told", "conv", "full_normal"))
     def test_rows_do_not_see_each_other(self, name):
-        self.check_rows(name)
-
-    @parameterized.parameters("conv", "full_normal")
-    @pytest.mark.slow
-    def test_rows_of_other_models_do_not_see_each_other(self, name):
-        self.check_rows(name)
-
-    def check_rows(self, name):
         """A thousand rows in one call, in random splits and one by one: the same noise, bit for bit."""
         vae, _, served, _ = self.exported(name)
         cuts = np.sort(np.random.default_rng(1).choice(np.arange(1, 1000), 30, replace=False))
@@ -211,16 +207,8 @@ class EndpointsTest(ServingTest):
                         self.assertAllEqual(apart, value[rows])
                     self.assertAllClose(apart, value[rows], rtol=1e-5, atol=1e-5)
 
-    @parameterized.parameters("mlp", "told")
+    @parameterized.named_parameters((name, name) for name in ("mlp", "told", "conditional", "full_normal"))
     def test_bad_rows_are_flagged_and_change_no_other(self, name):
-        self.check_bad_rows(name)
-
-    @parameterized.parameters("conditional", "full_normal")
-    @pytest.mark.slow
-    def test_bad_rows_of_other_models_are_flagged(self, name):
-        self.check_bad_rows(name)
-
-    def check_bad_rows(self, name):
         vae, _, served, _ = self.exported(name)
         for key, signature in served.items():
             fed = inputs(signature, vae)
@@ -292,16 +280,8 @@ class EndpointsTest(ServingTest):
         for output in a:
             self.assertAllEqual(a[output], b[output])
 
-    @parameterized.parameters("use_ema", "mixed_float16")
+    @parameterized.named_parameters((kind, kind) for kind in ("use_ema", "mixed_float16", "mixed_bfloat16", "loaded"))
     def test_exported_and_live_agree(self, kind):
-        self.check_live(kind)
-
-    @parameterized.parameters("mixed_bfloat16", "loaded")
-    @pytest.mark.slow
-    def test_others_exported_and_live_agree(self, kind):
-        self.check_live(kind)
-
-    def check_live(self, kind):
         path = self.create_tempdir().full_path
         optimizer = keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9) if kind == "use_ema" else None
         vae = trained("conv", optimizer, kind if kind.startswith("mixed") else "float32")

@@ -2,13 +2,13 @@
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
 import kvae
 from kvae.data.splits import Split
 from kvae.numerics import divergences
+from tests.conformance import quick, state
 
 CLASSES = 3
 RANDOM = np.random.default_rng(0)
@@ -34,15 +34,13 @@ def model(network="mlp", prior="standard_normal", jit_compile=False, seed=0) -> 
     return vae
 
 
+@quick("test_every_way_of_feeding_is_the_same", "mlp")
+@quick("test_public_methods_files_and_export", "conv")
 class ConditionalTest(tf.test.TestCase, parameterized.TestCase):
-    def test_every_way_of_feeding_is_the_same(self):
-        self.check_ways("mlp", "conditional_normal")
-
-    @pytest.mark.slow
-    def test_every_way_of_feeding_the_decoder_alone(self):
-        self.check_ways("decoder_alone", "standard_normal")
-
-    def check_ways(self, network, prior):
+    @parameterized.named_parameters(
+        ("mlp", "mlp", "conditional_normal"), ("decoder_alone", "decoder_alone", "standard_normal")
+    )
+    def test_every_way_of_feeding_is_the_same(self, network, prior):
         """Labels, one-hot vectors, dicts, splits and pipelines; with XLA and without."""
         ways = {
             "labels": lambda vae, **o: vae.fit(X, Y, batch_size=16, **o),
@@ -55,24 +53,24 @@ class ConditionalTest(tf.test.TestCase, parameterized.TestCase):
                 tf.data.Dataset.from_tensor_slices({"x": X, "condition": ONE_HOT}).batch(16), **o
             ),
         }
-        found = {}
+        found, shared = {}, model(network, prior)
+        start = state(shared)
         for name, fit in ways.items():
-            vae = model(network, prior, jit_compile=name == "xla")
+            vae = model(network, prior, jit_compile=True) if name == "xla" else shared
+            for variable, value in zip(vae.weights + vae.optimizer.variables, start, strict=True):
+                variable.assign(value)
             history = fit(vae, epochs=2, shuffle=False, verbose=0, validation_data=(X[:8], Y[:8])).history
             found[name] = [*history["elbo"], *history["val_elbo"], *vae.evaluate(X, Y, verbose=0)]
         for values in found.values():
             self.assertAllClose(values, found["labels"], rtol=1e-4)
 
-    @parameterized.parameters(("mlp", "standard_normal"), ("conv", "conditional_normal"))
+    @parameterized.named_parameters(
+        ("mlp", "mlp", "standard_normal"),
+        ("conv", "conv", "conditional_normal"),
+        ("resnet", "resnet", "standard_normal"),
+        ("decoder_alone", "decoder_alone", "conditional_normal"),
+    )
     def test_public_methods_files_and_export(self, network, prior):
-        self.check(network, prior)
-
-    @parameterized.parameters(("resnet", "standard_normal"), ("decoder_alone", "conditional_normal"))
-    @pytest.mark.slow
-    def test_other_networks(self, network, prior):
-        self.check(network, prior)
-
-    def check(self, network, prior):
         vae = model(network, prior)
         vae.fit(X, Y, epochs=3, verbose=0)
         split = Split(X, Y)

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from scipy import stats
 
@@ -50,6 +51,7 @@ class LocalScaleTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, r"must have shape \(8,\)"):
             likelihood.build(feature_shape=(4,), event_shape=(4,))
 
+    @pytest.mark.slow
     def test_recipe_in_stages(self):
         """The recipe of docs/training.md: the scale head alone leaves the means; in the end it is calibrated."""
         x, _ = heteroscedastic(4000, 0)

@@ -10,22 +10,19 @@ import textwrap
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
 import kvae
 from kvae.data.batch import Batch
 from kvae.numerics import noise
-from tests.conformance import make_vae
+from tests.conformance import make_vae, restarted, state
 
 N = 50
 X = np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)
 Y = np.arange(N)
 W = np.random.default_rng(1).random(N).astype(np.float32)
-
-
-def weights(vae):
-    return [w.numpy() for w in vae.weights + vae.optimizer.variables]
 
 
 class InputsTest(tf.test.TestCase, parameterized.TestCase):
@@ -34,7 +31,7 @@ class InputsTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllEqual(a, b)
 
     def fitted(self, x, y=None, **arguments):
-        vae = make_vae()
+        vae = restarted()
         vae.fit(x, y, verbose=0, epochs=2, **arguments)
         self.assertEqual(int(vae.draws), int(vae.optimizer.iterations))
         return [v.numpy() for v in vae.trainable_variables + vae.optimizer.variables]
@@ -85,8 +82,11 @@ class InputsTest(tf.test.TestCase, parameterized.TestCase):
     def test_weights_scale_the_gradient(self):
         """loss = sum(w l) / B: one SGD step with weight 2 moves twice as far; weight 0 leaves everything."""
 
+        vae = make_vae(optimizer=keras.optimizers.SGD(1e-3))
+        start = vae.get_weights()
+
         def moved(weight):
-            vae = make_vae(optimizer=keras.optimizers.SGD(1e-3))
+            vae.set_weights(start)
             before = vae.encoder.get_weights()
             vae.fit(X, batch_size=N, sample_weight=np.full(N, weight), verbose=0)
             return [b - a for a, b in zip(before, vae.encoder.get_weights(), strict=True)]
@@ -97,7 +97,7 @@ class InputsTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_trackers_are_weighted_means(self):
         """sum(w v) / sum(w) over examples, on ragged batches and weights that are all zero in one of them."""
-        vae = make_vae()
+        vae = restarted()
         per_example = vae.evaluate  # the noise of example i is the same in every call
         alone = np.array([per_example_elbo(vae, i) for i in range(N)])
         weight = W.copy()
@@ -111,21 +111,21 @@ class InputsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(nothing["elbo"], 0.0)
 
     def test_predict_takes_the_same(self):
-        vae = make_vae()
+        vae = restarted()
         expected = vae.reconstruct(X).numpy()
         split = kvae.data.from_arrays(X, validation=0.0, batch_size=16).train
         for data in (X, split, tf.data.Dataset.from_tensor_slices(X).batch(16)):
             self.assertAllClose(vae.predict(data, verbose=0), expected, rtol=1e-5, atol=1e-6)
 
     def test_validation_split_is_the_last_part(self):
-        vae, other = make_vae(), make_vae()
-        a = vae.fit(X, validation_split=0.2, epochs=2, verbose=0).history
-        b = other.fit(X[:40], validation_data=X[40:], epochs=2, verbose=0).history
+        vae = restarted()
+        a, moved = vae.fit(X, validation_split=0.2, epochs=2, verbose=0).history, state(vae)
+        b = restarted().fit(X[:40], validation_data=X[40:], epochs=2, verbose=0).history
         self.assertEqual(a, b)
-        self.assert_same(weights(vae), weights(other))
+        self.assert_same(state(vae), moved)
 
     def test_train_on_batch(self):
-        vae = make_vae()
+        vae = restarted()
         logs = vae.train_on_batch(X[:16], return_dict=True)
         self.assertEqual(int(vae.optimizer.iterations), 1)
         self.assertAllClose(logs["elbo"], logs["reconstruction"] - logs["kl"], rtol=1e-6)
@@ -187,7 +187,7 @@ class LogsTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_free_bits(self):
         """sum_j max(mean_B KL_j, lambda): no gradient on a KL below lambda, the ELBO at lambda = 0."""
-        vae = make_vae()
+        vae = restarted()
         terms = vae.terms(X, seed=1)
         large = kvae.objectives.ELBO(free_bits=50.0).loss(terms, 0)
         self.assertAllClose(large, 150.0 - terms.log_px_z[0], rtol=1e-6)
@@ -219,17 +219,17 @@ class LogsTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllClose(a, b, rtol=1e-4, atol=1e-5)
 
     def test_evaluation_repeats_and_does_not_train(self):
-        vae, silent = make_vae(), make_vae()
+        vae = restarted()
         first = vae.evaluate(X, **QUIET)
         self.assertEqual(first, vae.evaluate(X, **QUIET))
         for size in (1, 7, 50):
             for name, value in vae.evaluate(X, batch_size=size, **QUIET).items():
                 self.assertAllClose(value, first[name], rtol=1e-5)
         with_validation = vae.fit(X, validation_data=X, epochs=3, verbose=0).history["elbo"]
-        self.assertEqual(with_validation, silent.fit(X, epochs=3, verbose=0).history["elbo"])
+        self.assertEqual(with_validation, restarted().fit(X, epochs=3, verbose=0).history["elbo"])
 
     def test_list_of_results(self):
-        vae = make_vae()
+        vae = restarted()
         self.assertAllClose(vae.evaluate(X, verbose=0)[0], vae.evaluate(X, **QUIET)["loss"])
 
 
@@ -260,28 +260,29 @@ class CallbacksTest(tf.test.TestCase, parameterized.TestCase):
             def on_train_batch_end(self, batch, logs=None):
                 self.steps.append((batch, int(self.model.optimizer.iterations)))
 
-        vae = make_vae()
+        vae = restarted()
         vae.fit(X, batch_size=16, epochs=2, verbose=0, callbacks=[Count()])
         self.assertEqual(Count.steps, [(i % 4, i + 1) for i in range(8)])
 
     @parameterized.parameters(1, 3, 4, 100)
     def test_steps_per_execution_change_nothing(self, steps):
-        expected, vae = make_vae(), make_vae()
+        expected, vae = restarted(), make_vae()
         expected.fit(X, batch_size=16, epochs=3, verbose=0)
         vae.compile(keras.optimizers.Adam(1e-2), steps_per_execution=steps, jit_compile=False)
         vae.fit(X, batch_size=16, epochs=3, verbose=0)
         self.assertEqual(int(vae.optimizer.iterations), 12)
-        for a, b in zip(weights(expected), weights(vae), strict=True):
+        for a, b in zip(state(expected), state(vae), strict=True):
             self.assertAllEqual(a, b)
 
     def test_steps_per_epoch_cross_passes(self):
-        vae = make_vae()
+        vae = restarted()
         vae.fit(X, batch_size=16, epochs=3, steps_per_epoch=3, verbose=0)  # 9 steps of 4 a pass
         self.assertEqual((int(vae.passes), int(vae.position), int(vae.draws)), (2, 1, 9))
-        straight = make_vae()
+        crossed = state(vae)
+        straight = restarted()
         straight.fit(X, batch_size=16, epochs=2, verbose=0)
         straight.fit(X, batch_size=16, epochs=1, steps_per_epoch=1, verbose=0)
-        for a, b in zip(weights(straight), weights(vae), strict=True):
+        for a, b in zip(state(straight), crossed, strict=True):
             self.assertAllEqual(a, b)
 
     def test_repeated_calls_do_not_retrace(self):
@@ -326,7 +327,7 @@ class KerasTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(fresh.evaluate(pipeline.repeat(), steps=2, **QUIET)["elbo"], first, rtol=1e-6)
 
     def test_other_data_begin_a_new_pass(self):
-        vae = make_vae()
+        vae = restarted()
         vae.fit(X, batch_size=5, steps_per_epoch=7, verbose=0)
         history = vae.fit(X[:20], batch_size=5, epochs=2, verbose=0).history
         self.assertEqual((int(vae.passes), int(vae.position), int(vae.draws)), (3, 0, 7 + 8))
@@ -472,6 +473,7 @@ class ResumeTest(tf.test.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
         return {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
 
+    @pytest.mark.slow
     def test_continued_and_killed_runs_end_with_the_same_bytes(self):
         """Saved and loaded, with and without XLA; killed within a pass and restored by Keras' BackupAndRestore."""
         path = self.create_tempdir().full_path

@@ -7,6 +7,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -73,6 +74,7 @@ class HurriedTest(tf.test.TestCase, parameterized.TestCase):
 
 
 class RepeatedUseTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_memory_is_flat(self):
         vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
         x = (np.random.default_rng(0).random((2000, 6)) < 0.5).astype(np.float32)

@@ -4,6 +4,7 @@ Every row runs on an array without XLA and on `tf.data` with XLA, some in all fo
 Rows that say how gradients become updates are compared with updates written here in NumPy.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from absl.testing import parameterized
 import kvae
 from kvae.data.batch import Batch
 from kvae.numerics import noise
-from tests.conformance import make_vae
+from tests.conformance import make_vae, quick
 
 X = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
 RATE, SIZE, EPOCHS = 0.05, 16, 3
@@ -66,8 +67,9 @@ def model(name: str, jit_compile=False) -> kvae.VAE:
     return vae
 
 
+@functools.cache
 def trained(name: str, pipeline=False, jit_compile=False):
-    """The model, its history and its weights after `EPOCHS` passes in stored order."""
+    """The model, its history and its weights after `EPOCHS` passes in stored order; made once."""
     vae = model(name, jit_compile)
     data = {"x": tf.data.Dataset.from_tensor_slices(X).batch(SIZE)} if pipeline else {"x": X, "batch_size": SIZE}
     history = vae.fit(**data, epochs=EPOCHS, shuffle=False, verbose=0).history
@@ -116,20 +118,11 @@ def clipped(g, options):
     return g
 
 
-OFTEN = ("plain", "clipnorm", "ema_and_accumulation", "run_eagerly", "mixed_float16")  # the rest are slow
-
-
+@quick("test_arrays_and_pipelines_with_xla_and_without", "plain", "clipnorm", "mixed_float16")
+@quick("test_updates_are_those_by_hand", "global_clipnorm", "ema_and_accumulation", "weight_decay")
 class TableTest(tf.test.TestCase, parameterized.TestCase):
-    @parameterized.parameters(*OFTEN)
+    @parameterized.named_parameters((name, name) for name in TABLE)
     def test_arrays_and_pipelines_with_xla_and_without(self, name):
-        self.check(name)
-
-    @parameterized.parameters(*(name for name in TABLE if name not in OFTEN))
-    @pytest.mark.slow
-    def test_arrays_and_pipelines_of_the_other_rows(self, name):
-        self.check(name)
-
-    def check(self, name):
         policy = TABLE[name][2]
         bits = {"float64": 0, "mixed_bfloat16": 2**-8, "mixed_float16": 2**-11}.get(policy, 0)
         vae, history, expected = trained(name)
@@ -143,7 +136,7 @@ class TableTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(int(other.draws), int(vae.draws))
         self.assertEqual(int(vae.draws), EPOCHS * 4)
 
-    @parameterized.parameters(*(name for name, row in TABLE.items() if row[1] and row[2] == "float32"))
+    @parameterized.named_parameters((name, name) for name, row in TABLE.items() if row[1] and row[2] == "float32")
     def test_updates_are_those_by_hand(self, name):
         for a, b in zip(trained(name)[2], by_hand(TABLE[name][1]), strict=True):
             self.assertAllClose(a, b, rtol=1e-4, atol=1e-6)
@@ -229,7 +222,7 @@ class TableTest(tf.test.TestCase, parameterized.TestCase):
         program = textwrap.dedent("""
             import hashlib
             import keras, numpy as np, tensorflow as tf
-            from tests.conformance import make_vae
+            from tests.conformance import make_vae, quick
             tf.config.experimental.enable_op_determinism()
             digest = hashlib.sha256()
             for network, shape in (("mlp", (6,)), ("conv_odd", (7, 5, 2))):
