@@ -1,11 +1,13 @@
 """Annealed importance sampling: chains of z from a known distribution to the posterior p(z|x).
 
-With a base distribution b(z|x) = z(eps), eps ~ N(0, I), the prior or q(z|x), and the importance weight of a z,
+With a base distribution b(z|x) = z(eps), eps ~ N(0, I), and the importance weight of a z,
 
     w(eps) = p(x|z) p(z) / b(z|x),   z = z(eps),
 
 the chain passes the densities f_t(eps) ~ N(eps; 0, I) w(eps)^beta_t, 0 = beta_0 < ... < beta_T = 1, and the product of
 w(eps_(t-1))^(beta_t - beta_(t-1)) along it has the mean p(x). With T = 1 that is importance sampling.
+
+The base is the prior or q(z|x), by the family's own map of noise, which need not be a bijector but for chains back.
 """
 
 import math
@@ -72,6 +74,7 @@ class Annealing:
         if start == "posterior":
             resolve.check_density(vae, "a chain from q(z|x)")
         self.vae, self.start, self.chains, self.leapfrog = vae, start, chains, leapfrog
+        self.family = vae.posterior if start == "posterior" else vae.prior
         self.draws = ImportanceSampler.of(vae)
         self._programs = Programs()
 
@@ -94,6 +97,11 @@ class Annealing:
                 the base, and 1 / w has the mean 1 / p(x).
             at: numbers of betas to note log w at.
         """
+        if exact is not None and not self.family.has_bijector:
+            raise ValueError(
+                f"A chain back from z needs the noise that z came from, and {type(self.family).__name__} is no "
+                f"bijector of noise. Give start='{STARTS[self.start == 'posterior']}'."
+            )
         together = self.draws.at_a_time(self.chains, _FLOATS_AT_A_TIME)
         betas, found = tf.constant(betas, tf.float32), []
         with progress(data, verbose) as bar:
@@ -126,7 +134,7 @@ class Annealing:
 
         def normal(number):
             here = stream - tf.cast(number, tf.int64)
-            return noise.draws(seed, here, first, rows, chains, vae.latent_dim, dtype)
+            return noise.draws(seed, here, first, rows, chains, self.family.noise_size, dtype)
 
         def jitter(number):
             here = tf.constant(noise.ANNEALING * 3, tf.int64) - tf.cast(number, tf.int64)
@@ -136,12 +144,12 @@ class Annealing:
             """log w and its gradient."""
             with tf.GradientTape() as tape:
                 tape.watch(eps)
-                z = base.bijector.forward(eps)
+                z = self.family.draw(base, eps)
                 p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
                 value = vae.likelihood.log_prob(p, batch.x, batch.mask)
                 if self.start == "posterior":
                     value += prior.log_prob(z) - base.log_prob(z)
-            return value, tape.gradient(value, eps)
+            return value, tape.gradient(value, eps, unconnected_gradients="zero")
 
         def energy(eps, momentum, value, beta):
             return beta * value - 0.5 * tf.reduce_sum(tf.square(eps) + tf.square(momentum), axis=-1)

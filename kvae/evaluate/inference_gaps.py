@@ -92,7 +92,7 @@ def _optimizer(vae, draws: int):
 
         def slope(parameters, number):
             stream = noise.LOCAL - tf.cast(number, tf.int64)
-            eps = noise.draws(seed, stream, first, rows, draws, vae.latent_dim, dtype)
+            eps = noise.draws(seed, stream, first, rows, draws, vae.posterior.noise_size, dtype)
             with tf.GradientTape() as tape:
                 tape.watch(parameters)
                 q = vae.posterior.of(parameters)

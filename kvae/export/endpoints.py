@@ -61,8 +61,9 @@ class _Served:
 
     def sample(self, seed, condition=None):
         condition, valid = _finite(condition)
-        eps = self._noise(seed, noise.DRAWS, 0, 1)[:, 0]
-        z = self._prior(condition).bijector.forward(eps)
+        dtype = self.vae.likelihood.compute_dtype
+        eps = noise.normal_of_seeds(seed, noise.DRAWS, 0, 1, self.vae.prior.noise_size, dtype)[:, 0]
+        z = self.vae.prior.draw(self._prior(condition), eps)
         mean = self._decoded(z, condition).mean()
         return {"z": z, "mean": mean, "valid": tf.broadcast_to(valid, tf.shape(seed))}
 
@@ -129,8 +130,9 @@ class _Served:
         return batch, tf.logical_and(tf.logical_not(wrong), fine)
 
     def _noise(self, seed, stream, first, rows):
-        """`[B, rows, D]`: of each seed the rows `first`, `first + 1`, ..., the same bits in every batch."""
-        return noise.normal_of_seeds(seed, stream, first, rows, self.vae.latent_dim, self.vae.likelihood.compute_dtype)
+        """`[B, rows, noise size]`: of each seed the rows `first`, `first + 1`, ..., the same bits in every batch."""
+        posterior, dtype = self.vae.posterior, self.vae.likelihood.compute_dtype
+        return noise.normal_of_seeds(seed, stream, first, rows, posterior.noise_size, dtype)
 
     def _posterior(self, batch):
         return self.vae.posterior.distribution(self.vae.encode_features(batch))

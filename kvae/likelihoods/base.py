@@ -31,6 +31,7 @@ class Likelihood(Family):
     support: Support
     measure: str
     per_element = 1
+    other_projection_name = "other_projection"
     event_shape: tuple[int, ...]
 
     def __init__(self, project: bool = True, kernel_size: int = 1, name: str | None = None, dtype: str | None = None):
@@ -45,7 +46,7 @@ class Likelihood(Family):
         return super().get_config() | {"kernel_size": self.kernel_size}
 
     def build(self, feature_shape, event_shape):
-        """Make the projection from features to the first parameter of each element of the event.
+        """Make the projections from features to the first parameter of each element, and to the others.
 
         Flat features are projected to the whole event; a feature map with the event's height and width is
         projected the same way at every place, channel by channel or with its neighbours (`kernel_size`).
@@ -69,8 +70,27 @@ class Likelihood(Family):
         if not self.project and feature_shape[-1] != self.per_element * units:
             raise self._wrong_size("decoder", feature_shape, (*place, self.per_element * units))
         self._add_projection(units)
-        if self.projection is not None:
-            self.projection.build((None, *feature_shape))
+        if self.projection is None:
+            return
+        self.projection.build((None, *feature_shape))
+        if self.per_element > 1:  # they begin at the same values everywhere
+            start = keras.initializers.Constant(np.repeat(self.starts(), units).tolist())
+            options = {"name": self.other_projection_name, "kernel_initializer": "zeros", "bias_initializer": start}
+            others = self._linear(units * (self.per_element - 1), **options)
+            others.build((None, *feature_shape))
+            setattr(self, self.other_projection_name, others)
+
+    def starts(self) -> list[float]:
+        """What the parameters of an element but the first are before any training: `per_element - 1` numbers."""
+        return [0.0] * (self.per_element - 1)
+
+    def parameters(self, features):
+        """The first parameters and the others behind them, along the last axis, for a network's features."""
+        first = super().parameters(features)
+        if self.projection is None or self.per_element == 1:
+            return first
+        others = getattr(self, self.other_projection_name)(features)
+        return tf.concat([first, tf.cast(others, first.dtype)], axis=-1)
 
     def _linear(self, units: int, **options) -> keras.layers.Layer:
         if self.kernel_size == 1:

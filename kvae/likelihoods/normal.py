@@ -39,6 +39,7 @@ class Normal(Likelihood):
 
     support = support.REAL
     measure = "density"
+    other_projection_name = "scale_projection"
 
     def __init__(
         self,
@@ -60,7 +61,6 @@ class Normal(Likelihood):
             raise ValueError(f"Normal needs 0 < floor < 1, the scale at the start, got {floor}.")
         self.scale = float(scale) if positive_number else scale
         self.momentum, self.floor = momentum, floor
-        self.scale_projection = None
 
     @property
     def per_element(self):
@@ -75,19 +75,9 @@ class Normal(Likelihood):
     def build(self, feature_shape, event_shape):
         """Make the projection to the mean, and the weights that the scale needs."""
         super().build(feature_shape, event_shape)
-        start = math.log(math.expm1(1.0 - self.floor))
-        if self.scale == "local" and self.project:
-            self.scale_projection = self._linear(
-                self.projection.units,
-                name="scale_projection",
-                kernel_initializer="zeros",
-                bias_initializer=keras.initializers.Constant(start),
-            )
-            self.scale_projection.build((None, *feature_shape))
         if self.scale == "learned":
-            self.raw_scale = self.add_weight(
-                name="raw_scale", shape=(), initializer=keras.initializers.Constant(start), autocast=False
-            )
+            start = keras.initializers.Constant(self.starts()[0])
+            self.raw_scale = self.add_weight(name="raw_scale", shape=(), initializer=start, autocast=False)
         if self.scale == "optimal":
             self.mean_square = self.add_weight(
                 name="mean_square", shape=(), initializer="ones", trainable=False, autocast=False
@@ -96,12 +86,9 @@ class Normal(Likelihood):
                 name="updates", shape=(), initializer="zeros", trainable=False, dtype="int64"
             )
 
-    def parameters(self, features):
-        """The means, and for a local scale the u beside them."""
-        means = super().parameters(features)
-        if self.scale_projection is None:
-            return means
-        return tf.concat([means, tf.cast(self.scale_projection(features), means.dtype)], axis=-1)
+    def starts(self):
+        """The raw value of a scale of 1."""
+        return [math.log(math.expm1(1.0 - self.floor))]
 
     def _scale(self):
         if self.scale == "learned":

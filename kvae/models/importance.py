@@ -96,8 +96,8 @@ class ImportanceSampler:
         rows = len(batch.x)
         if not jit or batch.x.dtype != tf.float32:
             return self._function(self._terms)(batch, parameters, self.normals(seed, first, rows, count))
-        eps = noise.many_normals(seed, noise.IMPORTANCE, first, rows * count, self.vae.latent_dim)
-        eps = tf.reshape(eps, [rows, count, self.vae.latent_dim])
+        size = self.vae.posterior.noise_size
+        eps = tf.reshape(noise.many_normals(seed, noise.IMPORTANCE, first, rows * count, size), [rows, count, size])
         return self._function(self._terms_in_cache, jit_compile=True)(batch, parameters, eps)
 
     def imputed(self, batch: Batch, samples: int, seed: int, output: str) -> tf.Tensor:
@@ -128,12 +128,12 @@ class ImportanceSampler:
         return tf.where(batch.mask, batch.x, filling)
 
     def normals(self, seed: int, first: int, examples: int, count: int) -> tf.Tensor:
-        """Noise for `count` draws for each example, `[examples, count, D]`, from draw number `first` on."""
+        """Noise for `count` draws for each example, `[examples, count, noise size]`, from draw number `first` on."""
         numbers = tf.constant(seed, tf.int64), tf.constant(first, tf.int64)
         return self._function(self._noise)(*numbers, tf.constant(examples), tf.constant(count))
 
     def _noise(self, seed, first, examples, count):
-        size, dtype = self.vae.latent_dim, self.vae.posterior.compute_dtype
+        size, dtype = self.vae.posterior.noise_size, self.vae.posterior.compute_dtype
         eps = noise.normal(seed, noise.IMPORTANCE, first, examples * count, size, dtype)
         return tf.reshape(eps, [examples, count, size])
 

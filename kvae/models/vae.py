@@ -76,7 +76,7 @@ class VAE(LatentVariableModel):
         self.methods = Programs()
 
     def _noise_size(self):
-        return self.latent_dim
+        return self.posterior.noise_size
 
     def _terms(self, batch, eps, training=False) -> Terms:
         """Algorithm of source document 001, section 7: from x and noise to the three log-densities."""
@@ -122,8 +122,8 @@ class VAE(LatentVariableModel):
         return self.methods.function(self._prior_draws)(condition, *_int64(seed), tf.constant(n))
 
     def _prior_draws(self, condition, seed, n):
-        eps = noise.normal(seed, noise.DRAWS, 0, n, self.latent_dim, self.prior.compute_dtype)
-        return self.prior.distribution(self.encode, condition).bijector.forward(eps)
+        eps = noise.normal(seed, noise.DRAWS, 0, n, self.prior.noise_size, self.prior.compute_dtype)
+        return self.prior.draw(self.prior.distribution(self.encode, condition), eps)
 
     def call(self, x, condition=None, training=False):
         """The mean of p(x | E q(z|x)), `[B, *event_shape]`."""

@@ -108,7 +108,7 @@ def normal_of_seeds(seeds, stream, first, rows, size: int, dtype="float32"):
 
 @functools.cache
 def _lanes_of_seeds(wide: bool):
-    """Normal numbers `[B, n]`, the lanes of the Philox blocks `[n]` of seeds `[B, 1]`: traced once for all signatures."""
+    """Normal numbers `[B, n]`, the lanes of blocks `[n]` of seeds `[B, 1]`: traced once for all signatures."""
 
     def lanes(seeds, stream, numbers):
         a, b, c, d = _rounds(seeds, stream, numbers)

@@ -9,13 +9,15 @@ class Posterior(Family):
     """Abstract: q(z|x), a reparameterised distribution over z.
 
     A posterior is reparameterised by its bijector: `z = q.bijector.forward(eps)` with eps ~ N(0, I) is the
-    g(eps, phi, x) of Kingma and Welling (2013).
+    g(eps, phi, x) of Kingma and Welling (2013). One whose distribution has none overrides `draw`.
 
     Class attributes:
         has_density: False where q(z|x) is a point mass; then there is no KL, no ELBO and no log-likelihood.
+        has_bijector: False where q has none; then no annealed chains run back to q.
     """
 
     has_density = True
+    has_bijector = True
     latent_dim: int
 
     def build(self, feature_shape, latent_dim):
@@ -48,8 +50,13 @@ class Posterior(Family):
         """q(z|x) for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""
         return self.of(self.parameters(features))
 
+    @property
+    def noise_size(self) -> int:
+        """How many standard normal numbers a draw takes."""
+        return self.latent_dim
+
     def draw(self, q, eps):
-        """z = g(eps, phi, x) `[S, B, D]` for standard normal noise eps of that shape."""
+        """z = g(eps, phi, x) `[S, B, D]` for standard normal noise eps `[S, B, noise_size]`."""
         return q.bijector.forward(eps)
 
     def export(self, q) -> dict:

@@ -23,6 +23,7 @@ class Deterministic(Posterior):
     """
 
     has_density = False
+    has_bijector = False
 
     def _units(self, latent_dim):
         return latent_dim

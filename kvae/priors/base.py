@@ -9,11 +9,15 @@ from kvae.families import parameter_dtype
 class Prior(keras.layers.Layer):
     """Abstract: p(z), or p(z|c) in a conditional model, used through `.distribution(encode, condition)`.
 
+    Draws come from noise through the distribution's bijector; a prior whose distribution has none overrides `draw`.
+
     Class attributes:
         conditional: True where the prior depends on the condition.
+        has_bijector: False where the distribution has none; then no annealed chains run back to it.
     """
 
     conditional = False
+    has_bijector = True
     taken = False  # by a model
 
     def __init__(self, name: str | None = None, dtype: str | None = None):
@@ -27,6 +31,15 @@ class Prior(keras.layers.Layer):
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
         return {"name": self.name, "dtype": self.compute_dtype}
+
+    @property
+    def noise_size(self) -> int:
+        """How many standard normal numbers a draw takes."""
+        return self.latent_dim
+
+    def draw(self, p, eps):
+        """z `[B, D]` from p, for standard normal noise eps `[B, noise_size]`."""
+        return p.bijector.forward(eps)
 
     def distribution(self, encode, condition=None) -> tfd.Distribution:
         """p(z): batch `[]`, or `[B]` for conditions `[B, *condition_shape]`; event `[latent_dim]`.
