@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
 import tensorflow as tf
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -76,3 +77,50 @@ class EnvironmentTest(tf.test.TestCase):
             import kvae
         """)
         self.assertRegex(done.stderr.strip().splitlines()[-1], "ImportError: .*set up for 'torch'")
+
+    def test_no_tensorflow_for_this_python(self):
+        done = python("""
+            import importlib.util, sys
+            find = importlib.util.find_spec
+            importlib.util.find_spec = lambda name, *a: None if name == "tensorflow" else find(name, *a)
+            sys.version_info = (3, 14, 0)
+            import kvae
+        """)
+        last = done.stderr.strip().splitlines()[-1]
+        self.assertRegex(last, "needs tensorflow, and for Python 3.14 there is none .* Use Python 3.10 to 3.13")
+
+    def test_what_is_missing(self):
+        for module, found, message in (
+            ("keras", "3, 11, 7", "kvae needs keras, which is not installed. Mend it with: pip install kvae-keras"),
+            ("distutils", "3, 12, 1", "needs distutils, .* comes with setuptools now. Mend it with: pip install setup"),
+        ):
+            done = python(f"""
+                import importlib.util, sys
+                find = importlib.util.find_spec
+                importlib.util.find_spec = lambda name, *a: None if name == {module!r} else find(name, *a)
+                sys.version_info = ({found})
+                import kvae
+            """)
+            self.assertRegex(done.stderr.strip().splitlines()[-1], message)
+
+    @pytest.mark.slow
+    def test_the_report_and_the_self_test(self):
+        done = subprocess.run([sys.executable, "-m", "kvae"], capture_output=True, text=True, cwd=ROOT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"tensorflow +2\.2\d\.\d+\n(.*\n)*Devices\n +CPU:0, (.*\n)*Optional\n")
+        self.assertEqual(done.stdout.count("  ok  "), 3)
+
+    @pytest.mark.slow
+    def test_the_self_test_can_fail(self):
+        """With other noise than Philox', and with a wrong log-likelihood."""
+        done = python("""
+            import tensorflow as tf
+            from kvae import __main__ as program
+            program.noise.uniform = lambda *a, **k: tf.fill([1, 4], 0.5)
+            summary = program.kvae.evaluate.log_likelihood
+            program.kvae.evaluate.log_likelihood = lambda *a, **k: summary(*a, **k) + 1e-3
+            print(program.self_test())
+        """)
+        self.assertEqual(done.stdout.count("FAILED"), 2)
+        self.assertIn("Something is wrong", done.stdout)
+        self.assertEqual(done.stdout.split()[-1], "False")
