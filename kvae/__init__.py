@@ -4,8 +4,8 @@ Natural logarithms, nats. Log-densities are summed over the event and averaged o
 elbo = reconstruction - kl; with beta = 1 the loss is exactly the negative ELBO. The sample axis comes first:
 z is `[S, B, D]`, log-densities are `[S, B]`, losses `[B]`.
 
-The wings of the house, from the roof to the ground. None imports one that stands above it or beside it on its line;
-`VAE.export` alone looks up, inside the method. What is where, and where to add what: docs/architecture.md.
+The subpackages, from top to bottom. None imports another from a line above it or from its own line. The one exception
+is `VAE.export`, which imports `kvae.export` inside the method. docs/architecture.md says what is where.
 
     callbacks                                               for `fit`: checkpoints, diagnosis, frames
     evaluate                                                estimates with errors, a diagnosis in words

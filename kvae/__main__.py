@@ -68,7 +68,7 @@ def _line(seed: int = 0) -> tuple[kvae.VAE, np.ndarray]:
     vae = kvae.VAE(encoder, decoder, likelihood=kvae.likelihoods.Normal(scale=0.5), seed=seed)
     vae.compile(keras.optimizers.Adam(1e-3))
     w = np.array([[1.0, -2.0]])
-    variance = 1.0 / (1.0 + np.square(w).sum() / 0.25)  # of z given x; its mean is that times w x / 0.25
+    variance = 1.0 / (1.0 + np.square(w).sum() / 0.25)  # of z given x; the mean is variance * w x / 0.25
     kernel = np.concatenate([variance / 0.25 * w.T, np.zeros((2, 1))], axis=1)
     vae.posterior.projection.set_weights([kernel, np.array([0.0, math.log(math.expm1(math.sqrt(variance) - 1e-5))])])
     vae.likelihood.projection.set_weights([w, np.zeros(2)])
@@ -113,12 +113,12 @@ _CHECKS: tuple[Callable[[], str], ...] = (_check_noise, _check_likelihood, _chec
 
 
 def self_test() -> bool:
-    """Run the checks, a line each; whether all hold."""
+    """Run the checks, print a line for each, and return whether all passed."""
     whole, begun = True, time.perf_counter()
     for check in _CHECKS:
         try:
             print(f"  ok      {check()}")
-        except Exception as error:  # whatever it is, the report goes on
+        except Exception as error:  # any error at all: the other checks still run
             whole = False
             print(f"  FAILED  {check.__doc__} {type(error).__name__}: {error}")
     print(f"  {'All is well' if whole else 'Something is wrong'} ({time.perf_counter() - begun:.0f} s).")

@@ -83,7 +83,7 @@ def check_backend() -> None:
 
 
 def found(module: str) -> bool:
-    """Whether a module could be imported; it is not."""
+    """Whether a module can be imported. This does not import it."""
     return importlib.util.find_spec(module) is not None
 
 

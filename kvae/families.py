@@ -15,12 +15,12 @@ class Family(keras.layers.Layer):
 
     Args:
         project: with True (the default) the family owns one Dense layer from the network's features to the
-            parameters. With False the network already puts the parameters out; their size is checked.
+            parameters. With False the network's output already is the parameters; its size is checked.
         name: the name of the layer.
         dtype: "float32" or "float64"; by default float64 under a float64 policy and float32 under any other.
     """
 
-    taken = False  # by a model
+    taken = False  # whether a model uses it already
 
     def __init__(self, project: bool = True, name: str | None = None, dtype: str | None = None):
         super().__init__(name=name, dtype=parameter_dtype(dtype))

@@ -10,7 +10,7 @@ class Linear(keras.optimizers.schedules.LearningRateSchedule):
 
     weight(t) = start + (end - start) min(t / steps, 1)
 
-    Any callable of the step does the same duty, the schedules of `keras.optimizers.schedules` among them.
+    Any callable of the step can be used in its place, such as the schedules of `keras.optimizers.schedules`.
 
     Args:
         start, end: the weights at step 0 and from step `steps` on.
@@ -37,7 +37,7 @@ class Linear(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("kvae")
 class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
-    """`cycles` times from `start` to `end`, each time in a straight line and then at rest; `end` from `steps` on.
+    """`cycles` ramps from `start` to `end`, each linear and then constant; `end` from `steps` on.
 
     weight(t) = start + (end - start) min(u / rising, 1),   u = cycles t / steps mod 1   for t < steps
 

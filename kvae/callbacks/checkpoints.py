@@ -20,13 +20,13 @@ class Checkpoint(keras.callbacks.Callback):
     writes in place.) The file holds the optimizer and kvae's counters: `kvae.load_model(path).fit(...,
     initial_epoch=int(vae.passes))` goes on as if nothing had happened.
 
-    With `on_sigterm` a process that is told to end (SIGTERM, as a cluster does before it takes a machine back) saves
-    where it stands, in the middle of an epoch too, and exits with status 143. Resumed, it ends with the same bytes.
+    With `on_sigterm`, a process that gets SIGTERM saves its state, in the middle of an epoch too, and exits with status
+    143. (A cluster sends SIGTERM before it takes a machine back.) The resumed run ends with the same bytes.
     A second SIGTERM ends it at once.
 
     Args:
         filepath: ends in .keras.
-        seconds: an epoch's end within so many seconds of the last save is passed over; 0 saves every epoch.
+        seconds: do not save at the end of an epoch if the last save is less than this ago; 0 saves every epoch.
         on_sigterm: whether to handle SIGTERM during the fit, which only the main thread can.
     """
 
@@ -67,7 +67,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.on_fit_exit()
 
     def on_fit_exit(self):
-        """Listen no more, however the fit has ended."""
+        """Stop listening for SIGTERM, however the fit has ended."""
         if self._listening:
             signal.signal(signal.SIGTERM, self._handler_before)
             self._listening = False

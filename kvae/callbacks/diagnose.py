@@ -12,15 +12,15 @@ from kvae.numerics.arguments import check_at_least
 
 
 class Diagnose(keras.callbacks.Callback):
-    """Speaks up during training where something is wrong, by `kvae.evaluate.diagnose`, and sums up at the end.
+    """Reports during training what `kvae.evaluate.diagnose` finds, and gives a summary at the end.
 
-    A fault is named when two checks in a row have found it, once. Under-training is looked for at the end alone.
+    A fault is reported once, when two checks in a row have found it. Under-training is checked only at the end.
 
     Args:
         data: new examples, such as the validation part; a few hundred are enough.
         train: the training data, to tell overfitting.
         every: epochs between two checks.
-        say: what is done with a text.
+        say: a function that is called with each text.
 
     Attributes:
         found: the last `kvae.evaluate.Diagnosis`.
@@ -34,7 +34,7 @@ class Diagnose(keras.callbacks.Callback):
         self._said: set[str] = set()
 
     def on_train_begin(self, logs=None):
-        """Refuse what could not be diagnosed before the training, and forget an earlier one."""
+        """Raise errors of the model or the data before training, and forget an earlier diagnosis."""
         check_density(self.model, "a diagnosis")
         for data in (self.data, self.train):
             if data is not None:

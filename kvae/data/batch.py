@@ -1,4 +1,4 @@
-"""What a step is given: examples, and what stands beside them."""
+"""The input of a step: a batch of examples, with their conditions, masks and weights."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 class Batch(NamedTuple):
-    """B examples, each with what belongs to it; None where there is no such thing.
+    """B examples. A field is None where the data do not have it.
 
     Attributes:
         x: `[B, *event_shape]`.
@@ -39,7 +39,7 @@ KEYS = ("x", "condition", "mask", "sample_weight")
 
 
 def unpack(data) -> Batch:
-    """What data are: `x`, `(x,)`, `(x, y)`, `(x, y, sample_weight)` with the condition y, or a dict of `KEYS`."""
+    """The `Batch` of `x`, `(x,)`, `(x, y)`, `(x, y, sample_weight)` with the condition y, or of a dict of `KEYS`."""
     if isinstance(data, list):
         raise ValueError("x is a list. Give one array of shape [N, *event_shape], for example numpy.stack(x).")
     if isinstance(data, tuple) and hasattr(data, "train"):
@@ -69,7 +69,7 @@ def _name(tensor: keras.KerasTensor) -> str:
 
 
 def call_network(network, first, condition=None, mask=None, training=False):
-    """The network at its first input, with what else it takes; everything counts as observed without a mask."""
+    """The network's output for its first input and the others that it takes. Without a mask, all of x is observed."""
     names = inputs_of(network)
     if not names:
         return network(first, training=training)

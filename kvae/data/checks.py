@@ -1,4 +1,4 @@
-"""Whether data are what a model explains, before the first step."""
+"""Checks, before the first step, that a model can explain the data."""
 
 from typing import Protocol
 

@@ -59,7 +59,7 @@ def prepared(condition, shape):
 
 
 def checked(condition, shape, rows: int) -> np.ndarray | None:
-    """An array of conditions for `rows` examples, as `prepared` wants it; labels are looked at one by one.
+    """The conditions of `rows` examples as an array that `prepared` takes. Every label is checked.
 
     Raises:
         ValueError: for labels outside 0..K-1, values that are not finite, or another number of rows.

@@ -81,7 +81,7 @@ def divide(split: Split, share: float) -> tuple[Split, Split]:
 
 
 def batches(data, likelihood: Explains, condition_shape=None) -> Iterator[Batch]:
-    """The examples of an array, a split or a finite dataset, with what is beside them, checked, some at a time.
+    """The examples of an array, a split or a finite dataset, with their conditions and masks: checked, in batches.
 
     Each example weighs the same. The conditions are None for a model that is not conditional.
     """
@@ -105,7 +105,7 @@ def batches(data, likelihood: Explains, condition_shape=None) -> Iterator[Batch]
 
 
 def in_memory(data) -> Split:
-    """The examples in memory, for what goes over them more than once: a dataset may come in another order each time."""
+    """The examples in memory, for functions that read them more than once: a dataset may change its order each time."""
     split = split_of(data)
     return _joined(list(_elements(data))) if split is None else split
 

@@ -41,7 +41,7 @@ def npz(path: str) -> dict[str, Any]:
 
 
 def folder(path) -> dict[str, Any]:
-    """What a folder holds, the first of these that it does:
+    """The arrays in a folder. It holds one of these; the first that is found counts:
 
     - `x_train.npy`, and perhaps `x_test.npy`, `y_train.npy` and so on: memory-mapped, so that they may be larger
       than memory. `split.dataset()` reads them batch by batch; `fit(split)` copies the split to memory.

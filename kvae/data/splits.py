@@ -79,7 +79,7 @@ class Split:
         return Split(**{name: getattr(self, name) for name in names} | changes)
 
     def first(self, n: int) -> "Split":
-        """The first n examples, or all where there are fewer, as they are in the whole."""
+        """The first n examples, or all if there are fewer, with the same values as in the whole split."""
         check_at_least(1, n=n)
         beside = ("y", "sample_weight", "mask")
         cut = {name: getattr(self, name)[:n] for name in beside if getattr(self, name) is not None}
@@ -129,9 +129,9 @@ class Split:
     def dataset(self, shuffle: bool = True, batch_size: int | None = None, epoch: int | None = None) -> tf.data.Dataset:
         """One pass as a `tf.data.Dataset` of batches.
 
-        A memory-mapped array is read batch by batch. The elements are `x` alone, `(x, y)` with labels,
-        `(x, y, sample_weight)` with both, and else a dict of `x` and what there is of `condition` (the labels),
-        `mask` and `sample_weight`. The order (and a dynamic binarisation) is a function of (seed, epoch).
+        A memory-mapped array is read batch by batch. The elements are `x` alone, `(x, y)` with labels, or
+        `(x, y, sample_weight)` with both. Otherwise they are dicts of `x` and those of `condition` (the labels), `mask`
+        and `sample_weight` that the split has. The order (and a dynamic binarisation) is a function of (seed, epoch).
 
         Args:
             shuffle: False for the stored order.

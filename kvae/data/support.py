@@ -29,7 +29,7 @@ class Support(NamedTuple):
 
     @property
     def neutral(self) -> float:
-        """What stands for a missing value in front of a network: the middle, the end of a half-line, or 0."""
+        """The value that a network gets for a missing one: the middle, the end of a half-line, or 0."""
         ends = [end for end in (self.low, self.high) if math.isfinite(end)]
         return sum(ends) / len(ends) if ends else 0.0
 

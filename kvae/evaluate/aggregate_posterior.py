@@ -17,10 +17,11 @@ _PAIRS_AT_A_TIME = 4_000_000  # of a z and a posterior, times the latent dimensi
 def rate(vae, data, samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
     """The KL term of a data set in its two parts, nats: E_x KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) || p(z)).
 
-    `mutual_information`, E log q(z|x) - log q(z): what a code tells of which example it came from. Over N examples it
-    cannot be more than log N, the `cap`, whatever the model; close to it, take more examples. `marginal_kl`,
-    E log q(z) - log p(z): how far the codes together are from the prior, which samples are drawn from; noisy below its
-    error. `kl`, their sum, by the same draws.
+    `mutual_information`, E log q(z|x) - log q(z): how much a code tells about which example it came from. Over N
+    examples it is at most log N, the `cap`, for any model. If it is close to the cap, take more examples.
+    `marginal_kl`, E log q(z) - log p(z): how far q(z) is from the prior, which samples are drawn from. A value below
+    its error is noise.
+    `kl`: their sum, by the same draws.
 
     Args:
         vae: a `kvae.VAE` whose posterior has a density. A conditional prior is not one p(z), and is refused.

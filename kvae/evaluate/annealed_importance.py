@@ -14,11 +14,11 @@ def ais(
 ) -> Estimate:  # fmt: skip
     """The mean of log p(x) over the examples by annealed importance sampling, in nats.
 
-    Each chain goes in `steps` steps from the base distribution to p(z|x), moved by Hamiltonian Monte Carlo, and its
-    weight w has the mean p(x). The estimate log 1/S sum_s w_s has a mean below log p(x), closer with more steps and
-    more chains; its Monte Carlo error is the delta method's, too small for fewer than eight. It is for where q(z|x) is
-    far from p(z|x) and `log_likelihood` loose, and costs `steps * leapfrog * chains` decodings and gradients for each
-    example.
+    Each chain takes `steps` steps from the base distribution to p(z|x), moved by Hamiltonian Monte Carlo. Its weight w
+    has the mean p(x). The estimate log 1/S sum_s w_s has a mean below log p(x); it is closer with more steps and more
+    chains. Its Monte Carlo error is the delta method's, which is too small for fewer than eight chains. Use it where
+    q(z|x) is far from p(z|x) and `log_likelihood` is loose. It costs `steps * leapfrog * chains` decodings and
+    gradients for each example.
 
     Args:
         vae: a `kvae.VAE`.
@@ -26,8 +26,8 @@ def ais(
         steps: of a chain; the betas lie on a logistic curve.
         chains: S, for each example.
         seed: of the chains; those of example i are a function of (seed, i, S).
-        start: "posterior" for chains that begin at q(z|x), "prior" for those that know nothing of the encoder.
-        leapfrog: steps of a move; its length is tuned by chains of their own beforehand.
+        start: "posterior" for chains that begin at q(z|x), "prior" for chains that begin at p(z), without the encoder.
+        leapfrog: steps of a move. Separate chains tune the length of a move beforehand.
         verbose: as for `log_likelihood`.
 
     References: Neal (2001), Annealed importance sampling. Wu, Burda, Salakhutdinov, Grosse (2017), On the quantitative

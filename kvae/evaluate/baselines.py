@@ -25,7 +25,7 @@ def independent_pixels(vae, train, test) -> Estimate:
 
 
 def pixel_log_prob(vae, train) -> Callable[..., np.ndarray]:
-    """From data to what `independent_pixels` is the mean of, float64 `[N]`, by the means over `train`."""
+    """A function from data to log-probabilities `[N]`, float64, by the means over `train`; see `independent_pixels`."""
     check_model(vae)
     likelihood = vae.likelihood
     mean, count = statistics.mean(train, likelihood)

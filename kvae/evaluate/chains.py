@@ -7,7 +7,8 @@ With a base distribution b(z|x) = z(eps), eps ~ N(0, I), and the importance weig
 the chain passes the densities f_t(eps) ~ N(eps; 0, I) w(eps)^beta_t, 0 = beta_0 < ... < beta_T = 1, and the product of
 w(eps_(t-1))^(beta_t - beta_(t-1)) along it has the mean p(x). With T = 1 that is importance sampling.
 
-The base is the prior or q(z|x), by the family's own map of noise, which need not be a bijector but for chains back.
+The base is the prior or q(z|x), drawn by the family's own map of noise. Only chains back need this map to be a
+bijector.
 """
 
 import math
@@ -26,8 +27,8 @@ from kvae.numerics.arguments import check_at_least
 from kvae.numerics.compilation import Programs, compiled
 
 STARTS = ("posterior", "prior")
-_ACCEPTED = 0.65  # of the moves, what step sizes are tuned to
-_RATE = 0.1  # at which the logarithm of a step size follows
+_ACCEPTED = 0.65  # the acceptance rate that step sizes are tuned to
+_RATE = 0.1  # the learning rate of the logarithm of a step size
 _PILOTS = 4  # chains of an example that tune them
 _FLOATS_AT_A_TIME = 2_000_000  # of the decoder's widest layer, for all chains of some examples: about the cache
 
@@ -43,8 +44,7 @@ class Chains(NamedTuple):
 
     Attributes:
         log_weight: of each chain of each example at its end, `[S, N]`.
-        log_weights, log_ratios: where the chains passed the betas that were asked for, `[K, S, N]`: the weight so far,
-            and log w there.
+        log_weights, log_ratios: the log-weight so far, and log w, at each beta that was asked for, `[K, S, N]`.
     """
 
     log_weight: np.ndarray
@@ -55,10 +55,10 @@ class Chains(NamedTuple):
 class Annealing:
     """Chains of one model.
 
-    A move is Hamiltonian Monte Carlo with `leapfrog` steps. Step sizes, for each example and each beta, come from a
-    few chains of their own, so that those of the measured chains do not depend on where these are: their weights are
-    unbiased. At each beta they are multiplied by a random number, lest some direction be turned by half a circle
-    every time.
+    A move is Hamiltonian Monte Carlo with `leapfrog` steps. A few separate chains tune the step sizes, for each example
+    and each beta. So the step sizes of the measured chains do not depend on their states, and their weights are
+    unbiased. At each beta the step size is multiplied by a random number. Otherwise some direction could turn by half a
+    circle every time.
 
     Args:
         vae: a `kvae.VAE`.
@@ -126,7 +126,7 @@ class Annealing:
         return prior, prior if self.start == "prior" else self.vae.posterior.of(parameters)
 
     def _run(self, batch: Batch, parameters, exact, sizes, betas, seed, first, *, chains: int, at=()):
-        """Chains of B examples, `[S, B]`; without step sizes `[T + 1, B]`, those that the moves were tuned to."""
+        """The log-weights of the chains of B examples, `[S, B]`; without `sizes`, the tuned step sizes `[T + 1, B]`."""
         vae, dtype, pilot, back = self.vae, parameters.dtype, sizes is None, exact is not None
         rows, last = batch.x.shape[0] or tf.shape(batch.x)[0], (betas.shape[0] or tf.shape(betas)[0]) - 1
         stream = tf.constant(noise.ANNEALING * (2 if pilot else 1), tf.int64)
@@ -182,7 +182,7 @@ class Annealing:
             (eps, value, slope), rate = move([eps, value, slope], tf.cast(betas[j], dtype), size * jitter(j), t)
             if pilot:
                 notes = (notes[0].write(j, size),)
-            elif at:  # what nobody asked for goes where it is overwritten
+            elif at:  # a beta that is not in `at` goes to a slot that is overwritten
                 notes = notes[0].write(slots[j], log_weight), notes[1].write(slots[j], value)
             log_size = tf.minimum(log_size + _RATE * (rate - _ACCEPTED), longest)
             return t + 1, eps, value, slope, log_weight, log_size, notes

@@ -19,11 +19,11 @@ from kvae.objectives import ELBO
 
 _NO_KL = 0.1  # nats; a code that carries less carries nothing
 _SCALE = (0.5, 2.0)  # mean squares of the errors in units of the scale, between which the scale is called right
-_GAIN = 0.05  # of what the ELBO has gained on independent pixels, by a little more training: under-trained
-_LOSS = 0.5  # of what it has gained on the training data, lost on new data: overfitting
-_SIGMAS = 4.0  # what counts as a difference
-_LIKELY = 2.0  # and what will do of few examples
-_FEW = 30  # examples, of which little can be said
+_GAIN = 0.05  # under-trained: more training adds this part of the ELBO's gain over independent pixels
+_LOSS = 0.5  # overfitting: new data lose this part of that gain on the training data
+_SIGMAS = 4.0  # standard errors of a clear difference
+_LIKELY = 2.0  # and those that are enough for few examples
+_FEW = 30  # fewer examples than this say little
 _BATCH, _PASSES = 64, 20
 
 
@@ -60,7 +60,7 @@ def diagnose(vae, data, train=None, samples: int = 10, seed: int = 0, probe_step
       that is called too few examples).
     - Scale too large or too small, of a normal likelihood: `calibration` is below 0.5 or above 2.
     - Collapsed: the KL term is below 0.1 nats, or every latent dimension is `collapsed`.
-    - Overfitting: of what the ELBO has gained on independent pixels over the training data, new data lose half.
+    - Overfitting: new data lose half of the ELBO's gain over independent pixels on the training data.
 
     Args:
         vae: a `kvae.VAE` whose posterior has a density. It is not changed; making the copy draws from Keras' generator
@@ -117,7 +117,7 @@ def _unused(vae, data) -> tuple[int, ...]:
 
 
 def _clearly(estimate: Estimate, least: float) -> bool:
-    """Whether it is more than so much, and not by chance; of one example nothing is known."""
+    """Whether it is more than `least`, and not by chance; False for one example, whose error is not known."""
     return estimate.mean > least and estimate.mean > _SIGMAS * estimate.standard_error
 
 
@@ -194,7 +194,7 @@ def _healthy(vae, figures, unused) -> str:
 
 
 def _probe(vae, data, train, found: PerExample, samples: int, seed: int, steps: int) -> dict[str, Estimate]:
-    """What more training on `train`, or half of data, adds to the ELBO of data, or of their other half."""
+    """What more training of a copy, on `train` or half of data, adds to the ELBO of data or of their other half."""
     before, variance = found.elbo, found.elbo_variance
     if train is None:
         if len(data) < 4:
@@ -208,7 +208,7 @@ def _probe(vae, data, train, found: PerExample, samples: int, seed: int, steps: 
 
 
 def _copy(vae):
-    """A model of the same weights, compiled with Adam; a schedule of beta stands where it is."""
+    """A model with the same weights, compiled with Adam; a schedule of beta is fixed at its current value."""
     parts = {name: keras.models.clone_model(getattr(vae, name)) for name in ("encoder", "decoder")}
     for name in ("posterior", "likelihood", "prior"):
         family = getattr(vae, name)

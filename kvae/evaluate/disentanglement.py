@@ -1,8 +1,9 @@
-"""How well single latent dimensions stand for single known factors: metrics on plain arrays.
+"""Metrics, on plain arrays, of how well single latent dimensions represent single known factors.
 
-Codes are `[N, D]`, posterior means for example; factors `[N, K]`, integers such as shape, colour or size. All lie
-between 0 and 1, larger is better; `sap` and `dci` need scikit-learn. Standard errors are those of `resamples` bootstrap
-samples of the examples; where a classifier is fitted, of those it is fitted to and of those it is tested on.
+Codes are `[N, D]`, for example posterior means. Factors are `[N, K]`, integers such as shape, colour or size. All
+scores lie between 0 and 1; larger is better. `sap` and `dci` need scikit-learn. Standard errors are those of
+`resamples` bootstrap samples of the examples. Where a classifier is fitted, the examples for the fit and those for the
+test are both resampled.
 """
 
 import math
@@ -47,8 +48,8 @@ def mutual_information_gap(codes, factors, bins: int = 20, seed: int = 0, resamp
 def sap(codes, factors, seed: int = 0, resamples: int = 50) -> Estimate:
     """SAP: the mean over factors of the gap between the two codes that predict it best, each by itself.
 
-    The score of a code is the balanced accuracy, on the half of the data it was not fitted to, of a decision tree of
-    one threshold less than the factor has values.
+    The score of a code is the balanced accuracy of a decision tree on the half of the data that it was not fitted to.
+    The tree has one threshold less than the factor has values.
 
     Args:
         codes, factors: arrays.
@@ -165,7 +166,7 @@ def factor_vae_score(
 
 
 def _estimates(score: Callable, parts: list[np.ndarray], seed: int, resamples: int) -> list[Estimate]:
-    """What `score` says of the rows in `parts`, with the spread of what it says of rows drawn from each of them."""
+    """The scores of the rows in `parts`, with their spread over rows that are drawn from each part (the bootstrap)."""
     random = np.random.default_rng([seed % 2**64, 1])
     values = np.atleast_1d(score(*parts))
     again = [np.atleast_1d(score(*(random.choice(part, len(part)) for part in parts))) for _ in range(resamples)]

@@ -15,9 +15,9 @@ class Estimate(NamedTuple):
 
     Attributes:
         mean: over the examples.
-        standard_error: of the mean, from its spread over examples: how far another data set of this size would
-            give another number. NaN for a single example.
-        monte_carlo_error: of the mean, from the draws of z: how far another seed would. NaN for a single draw.
+        standard_error: of the mean, from its spread over examples: how much it varies between data sets of this size.
+            NaN for a single example.
+        monte_carlo_error: of the mean, from the draws of z: how much it varies between seeds. NaN for a single draw.
         effective_sample_size: of the draws, the mean over examples of (sum w)^2 / sum w^2; the number of draws
             where they are not weighted.
         unit: "nats", "bits/dim", "units", or "" for a plain number.
@@ -148,7 +148,7 @@ def ratio_of(values, weights, variances=None, samples: int = 1, measure: str = "
 
 
 def spread(draws: int) -> float:
-    """n / (n - 1), which makes a mean square of deviations a variance; NaN for one draw, which tells none."""
+    """n / (n - 1), which turns a mean square of deviations into a variance; NaN for one draw."""
     return draws / (draws - 1) if draws > 1 else math.nan
 
 

@@ -30,9 +30,9 @@ def gaps(
     log p(x) - ELBO(q) = [log p(x) - ELBO(q*)] + [ELBO(q*) - ELBO(q)]
 
     q* is the best posterior of q's family for each example by itself, found by gradient steps from the encoder's q. The
-    first part, the approximation gap, is the family's: a full covariance or a flow may narrow it. The second, the
-    amortization gap, is the encoder's: a larger one, or more training, may narrow it. On new data it is larger than on
-    the training data where the encoder has overfitted.
+    first part, the approximation gap, is due to the family: a full covariance or a flow may narrow it. The second, the
+    amortization gap, is due to the encoder: a larger encoder, or more training, may narrow it. On new data it is larger
+    than on the training data where the encoder has overfitted.
 
     Args:
         vae: a `kvae.VAE` whose posterior has a density.
@@ -40,8 +40,9 @@ def gaps(
         samples: draws of z for each example, for both ELBOs and for log p(x), which is importance-sampled from q*.
         steps: of Adam, with the rate falling to zero on a half cosine.
         draws: of z for each example and step.
-        chains: with some, log p(x) is `ais` with so many chains of 1,000 steps, which takes longer and is closer where
-            q* is narrower than p(z|x). Either is a lower bound, and so is the approximation gap.
+        chains: if positive, log p(x) is that of `ais` with this number of chains of 1,000 steps. This takes longer, and
+            is closer where q* is narrower than p(z|x). Both estimates of log p(x) are lower bounds, and so is the
+            approximation gap.
         seed: of the draws; those of example i are a function of (seed, i).
         verbose: as for `log_likelihood`.
 

@@ -1,4 +1,4 @@
-"""What the codes of a data set know of its labels."""
+"""How well the codes of a data set predict its labels."""
 
 import math
 
@@ -11,7 +11,7 @@ from kvae.models.resolve import check_model
 
 
 def knn_accuracy(vae, train, test, neighbours: int = 15) -> Estimate:
-    """How often the labels of the nearest codes tell the label of a test example; codes are the means of q(z|x).
+    """How often the labels of the nearest codes predict the label of a test example; codes are the means of q(z|x).
 
     Args:
         vae: a `kvae.VAE`; its posterior need not have a density.

@@ -1,4 +1,4 @@
-"""One pass over a data set: what q(z|x) draws say of every example."""
+"""One pass over a data set: values for every example from draws of q(z|x)."""
 
 import math
 from typing import NamedTuple
@@ -45,7 +45,8 @@ class PerExample(NamedTuple):
 def per_example(vae, data, samples, seed, chunk=None, verbose: bool | str = "auto", parameters=None) -> PerExample:
     """Every example of data with `samples` draws of z from q(z|x), decoded at most `chunk` at a time.
 
-    `parameters` `[N, units]` are those of other posteriors to draw from and to judge, by default the encoder's.
+    `parameters` `[N, units]` are those of the posteriors to draw from and to evaluate; by default they are the
+    encoder's.
     """
     check_at_least(1, samples=samples, **({} if chunk is None else {"chunk": chunk}))
     resolve.check_density(vae, "log p(x) by importance sampling")

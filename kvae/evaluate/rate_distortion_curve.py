@@ -29,15 +29,15 @@ def rate_distortion(
 ) -> RateDistortion:  # fmt: skip
     """The best trade of rate for distortion that this decoder and this prior allow, whatever the encoder.
 
-    At every beta the best q(z|x) is in proportion to p(z) p(x|z)^beta; annealed chains from the prior pass it. Its
-    distortion is a weighted mean over the chains, and its rate -beta D - log Z_beta, with Z_beta the mean weight, whose
-    logarithm is too low on average: the curve is above the true one, by less with more steps. The model itself, with
-    its own encoder, is at (`kl`, -`reconstruction`) of `summary`, above the curve by what the encoder loses.
+    At every beta the best q(z|x) is proportional to p(z) p(x|z)^beta. Annealed chains from the prior pass it. Its
+    distortion D is a weighted mean over the chains. Its rate is -beta D - log Z_beta, where Z_beta is the mean weight.
+    The logarithm of Z_beta is too low on average. So the curve is above the true one, by less with more steps. The
+    model with its own encoder is at (`kl`, -`reconstruction`) of `summary`, above the curve by what the encoder loses.
 
     Args:
         vae, data, chains, seed, leapfrog, verbose: as for `ais`.
         betas: positive, at which to take a point. At 1 rate + distortion is -log p(x).
-        steps: from 0 to 1; beyond 1 there are as many for each factor e^2 of beta.
+        steps: of beta from 0 to 1. Beyond 1 there are as many for each factor e^2 of beta.
 
     Reference: Huang, Makhzani, Cao, Grosse (2020), Evaluating lossy compression rates of deep generative models, arXiv
     2008.06653.

@@ -15,8 +15,9 @@ from kvae.numerics.arguments import check_at_least
 def calibration(vae, data, samples: int = 10, seed: int = 0) -> dict[str, Estimate]:
     """How far x is from the decoder's mean, in units of its scale; at z ~ q(z|x), over what was observed.
 
-    `mean_square`, of (x - m(z))^2 / s(z)^2, is 1 where the scale is right, less where it is too large: the errors ask
-    for the scale s sqrt(mean_square). `within_one` and `within_two` are the parts of the elements within one and two
+    `mean_square` is the mean of (x - m(z))^2 / s(z)^2. It is 1 where the scale is right and less where it is too large.
+    The scale that fits the errors is s sqrt(mean_square). `within_one` and `within_two` are the parts of the elements
+    within one and two
     scales of the mean: 0.683 and 0.954 where the errors are normal, too.
 
     Args:

@@ -16,8 +16,8 @@ def log_likelihood(
     log p(x) ~ log 1/K sum_k w_k,   w_k = p(x|z_k) p(z_k) / q(z_k|x),   z_k ~ q(z|x)
 
     The expectation of the estimate is a lower bound that rises with K (Burda et al. 2016). Its Monte Carlo
-    error is the delta method's, var log p(x) ~ 1/ESS - 1/K for each example; where the effective sample size
-    is a few, it is too small and the bound is loose: `ais` is tighter then.
+    error is the delta method's, var log p(x) ~ 1/ESS - 1/K for each example. If the effective sample size is only a
+    few, this error is too small and the bound is loose. Then `ais` is tighter.
 
     Args:
         vae: a `kvae.VAE` whose posterior has a density; for others a ValueError is raised.
@@ -35,7 +35,7 @@ def log_likelihood(
 def summary(
     vae, data, samples: int = 5000, seed: int = 0, chunk: int | None = None, verbose: bool | str = "auto"
 ) -> dict[str, Estimate]:
-    """What is to be known of a model on a data set, each an `Estimate`, from one pass.
+    """The main figures of a model on a data set, each an `Estimate`, from one pass.
 
     `elbo`, `reconstruction`, `kl` and `log_likelihood` in nats; `bits_per_dim`, -log_likelihood / (D ln 2) with D
     elements observed, where x has a mass; `active_units`, the number of latent dimensions whose posterior mean

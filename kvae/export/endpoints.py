@@ -1,6 +1,6 @@
 """What a SavedModel serves: functions of rows, by name.
 
-Every input and output has the batch in front. Nothing is random but through a seed, one per row.
+The first axis of every input and output is the batch. All randomness comes from seeds, one per row.
 """
 
 import math
@@ -114,7 +114,7 @@ class _Served:
         }
 
     def _examples(self, x, beside) -> tuple[Batch, tf.Tensor]:
-        """The batch with a neutral value for every x that the likelihood does not explain, and which rows had none."""
+        """The batch with a neutral value for every x that the likelihood does not explain, and the rows without any."""
         named = dict(zip(self.beside, beside, strict=True))
         outside = self.vae.likelihood.support.outside(x)
         condition, fine = _finite(named.get("condition"))
@@ -152,7 +152,7 @@ class _Served:
 
 
 def _finite(tensor):
-    """The tensor with 0 for what is not finite, and which rows had nothing of that; None is fine."""
+    """The tensor with 0 where it is not finite, and which rows were finite; None counts as finite."""
     if tensor is None:
         return None, tf.constant(True)
     fine = tf.math.is_finite(tensor)

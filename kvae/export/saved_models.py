@@ -30,8 +30,8 @@ def next_version(base) -> str:
 def saved_model(vae, path, samples: int = 100, results: dict | None = None, verbose: bool = True) -> str:
     """Write a SavedModel of a `VAE` to exactly `path`, which must not exist.
 
-    Every input and output has the batch in front. Nothing in it is random but through a seed, int32 `[B]`, one
-    per row: the noise of a row depends on its seed alone. Signatures (log-densities in nats):
+    The first axis of every input and output is the batch. All randomness comes from seeds, int32 `[B]`, one per row:
+    the noise of a row depends on its seed alone. Signatures (log-densities in nats):
 
     | name | inputs | outputs |
     |---|---|---|
@@ -43,13 +43,13 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
     | log_likelihood | x, seed | log_likelihood, effective_sample_size by importance sampling |
 
     All have an output `valid`, bool `[B]`: False where a row held NaN or values that the likelihood does not explain.
-    Such values are replaced by a neutral one; the row's other outputs mean little then, and other rows do not notice.
+    Such values are replaced by a neutral one. The row's other outputs then mean little; other rows are not affected.
 
     A conditional model has an input `condition` `[B, *condition_shape]`, float32, in each: classes are one-hot. With
     an encoder that takes a mask there is an input `mask` beside x, float32, 1 where x was observed. A deterministic
     posterior has no scale in `encode`, and neither `score` nor `log_likelihood`.
 
-    In `assets.extra` stand `manifest.json` (versions, shapes, the support of x, tensor names for other languages,
+    `assets.extra` holds `manifest.json` (versions, shapes, the support of x, tensor names for other languages,
     operations, results, hashes), `models.config` for TensorFlow Serving, and requests that warm it up; the server knows
     the model by the name of the folder above `path`.
 
@@ -104,7 +104,7 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
 
 
 def _traced(function: Callable, inputs: list[tf.TensorSpec]) -> Callable:
-    """A function that calls the trace of this one, which Keras and TensorFlow would each trace again."""
+    """A function that calls one trace of `function`. Otherwise Keras and TensorFlow would each trace it again."""
     trace = tf.function(function, input_signature=inputs, autograph=False).get_concrete_function()
     return lambda *tensors: trace(*tensors)
 

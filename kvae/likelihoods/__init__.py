@@ -1,4 +1,4 @@
-"""Likelihoods p(x|z): what the decoder's output is the parameter of. To add one, see CONTRIBUTING.md."""
+"""Likelihoods p(x|z), whose parameters come from the decoder's output. To add one, see CONTRIBUTING.md."""
 
 from kvae.likelihoods.base import Likelihood
 from kvae.likelihoods.bernoulli import Bernoulli

@@ -81,7 +81,7 @@ class Likelihood(Family):
             setattr(self, self.other_projection_name, others)
 
     def starts(self) -> list[float]:
-        """What the parameters of an element but the first are before any training: `per_element - 1` numbers."""
+        """The initial values of an element's parameters except the first: `per_element - 1` numbers."""
         return [0.0] * (self.per_element - 1)
 
     def parameters(self, features):
@@ -116,8 +116,8 @@ class Likelihood(Family):
     def log_prob(self, p, x, mask=None):
         """log p(x|z), `[...]`, in nats: the sum over the event, or over what was observed where there is a mask.
 
-        With a mask `[B, *event_shape]` (1 = observed) x must have a finite formula where it is 0, too, as
-        `Support.neutral` has, so that the gradient stays finite; its value there does not matter.
+        A mask `[B, *event_shape]` is 1 where x was observed. Where it is 0, x does not count. But log p must be finite
+        there, too, to keep the gradient finite; `Support.neutral` is such an x.
         """
         if mask is None:
             return p.log_prob(x)
@@ -128,7 +128,7 @@ class Likelihood(Family):
         return list(range(-len(self.event_shape), 0))
 
     def calibrated(self, x, p, weight, mask=None) -> tfd.Distribution:
-        """The p to train on, given a batch: the identity but for a scale in closed form."""
+        """The p to train on, given a batch: p itself, unless its scale has a closed form."""
         del x, weight, mask
         return p
 

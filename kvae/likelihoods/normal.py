@@ -20,13 +20,14 @@ class Normal(Likelihood):
     likelihood with a scale chosen by hand.
 
     Args:
-        scale: "optimal", the closed form for the batch at hand,
-            s^2 = E_data E_q |x - m(z)|^2 / D,
-            which needs no gradient (the ELBO is stationary in s there), with a moving average of s^2 kept as a
-            weight for everything but training (1 before any training); or "learned", a weight that starts at 1
-            and is trained with the rest (Lin et al. 2019); or "local", a scale for every element out of the
-            decoder, s_j = floor + softplus(u_j), that starts at 1: how sure the model is of each element, and in
-            need of care in training (docs/training.md); or a positive number.
+        scale: one of these four:
+            "optimal": the closed form for the current batch, s^2 = E_data E_q |x - m(z)|^2 / D. It needs no gradient,
+            because the ELBO is stationary in s there. Everything but training uses a moving average of s^2, kept as a
+            weight (1 before any training).
+            "learned": a weight that starts at 1 and is trained with the rest (Lin et al. 2019).
+            "local": a scale for every element from the decoder, s_j = floor + softplus(u_j), that starts at 1. It says
+            how sure the model is of each element. Training it needs care (docs/training.md).
+            A positive number: a fixed scale.
         momentum: of that moving average.
         floor: the smallest scale of "learned", "optimal" and "local".
         project, kernel_size, name, dtype: see `kvae.likelihoods.Likelihood`; with project=False the decoder's output is
@@ -110,7 +111,7 @@ class Normal(Likelihood):
         return mean
 
     def calibrated(self, x, p, weight, mask=None) -> tfd.Distribution:
-        """p with the batch's own root-mean-square error over q's samples for the scale ("optimal" only)."""
+        """p; for "optimal" its scale is the batch's own root-mean-square error over q's samples."""
         if self.scale != "optimal":
             return p
         square = tf.reduce_mean(tf.square(x - tf.stop_gradient(p.distribution.loc)), axis=0)  # [B, *event_shape]

@@ -19,8 +19,8 @@ from kvae.training.trainer import Trainer
 class LatentVariableModel(Trainer):
     """Abstract: a Keras model that is trained on the `Terms` of its batches.
 
-    A leaf says how terms come about (`_terms`); trackers, noise, the steps and the fast path for arrays stand
-    here. Natural logarithms, nats; sums over the event, means over examples.
+    A subclass computes the terms (`_terms`). This class has trackers, noise, the steps and the fast path for arrays.
+    Natural logarithms, nats; sums over the event, means over examples.
 
     Attributes:
         seed: of the noise and of the order of the data.
@@ -48,7 +48,7 @@ class LatentVariableModel(Trainer):
     def _counter(self, name):
         return self.add_weight(name=name, shape=(), dtype="int64", initializer="zeros", trainable=False)
 
-    # ---- to be said by the leaf ----
+    # ---- defined by the subclass ----
 
     def _noise_size(self) -> int:
         raise NotImplementedError
@@ -64,10 +64,10 @@ class LatentVariableModel(Trainer):
     # ---- before training ----
 
     def adapt(self, data) -> None:
-        """Start the output at the data: p(x|z) gets the mean of x over `data` where the decoder says nothing else.
+        """Set the output's bias from the data: for features of zero, p(x|z) has the mean of x over `data`.
 
-        It sets the bias of the likelihood's projection, which training would otherwise spend its first epochs on
-        (Burda et al. 2016). Call it once, before `fit`.
+        The bias is that of the likelihood's projection. Otherwise training spends its first epochs on it (Burda et al.
+        2016). Call it once, before `fit`.
 
         Args:
             data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
@@ -141,8 +141,8 @@ class LatentVariableModel(Trainer):
     def prepared(self, batch: Batch) -> Batch:
         """The batch as tensors for the networks: classes one-hot, and a neutral value for x where it is missing.
 
-        So nothing of what stood there, NaN for example, can get into a gradient. A model that is not conditional
-        leaves a condition, which may be a label, alone.
+        So a missing value, NaN for example, cannot get into a gradient. A model that is not conditional ignores a
+        condition, which may be a label.
         """
         condition = None
         if self.condition_shape is not None:
@@ -153,7 +153,7 @@ class LatentVariableModel(Trainer):
         return filled._replace(condition=condition)
 
     def _seed_layers(self):
-        """Give random layers, such as Dropout, the step's own noise: Keras does not save where theirs stands."""
+        """Seed random layers, such as Dropout, by the step: Keras does not save the state of their generators."""
         for number, generator in enumerate(self._generators()):
             state = tf.stack([tf.cast(self.seed * 1000003 + number, tf.int64), self.draws.value * 65536])
             generator.state.assign(tf.cast(tf.bitwise.bitwise_and(state, 0x7FFFFFFF), generator.state.dtype))

@@ -26,8 +26,8 @@ class ImportanceSampler:
         vae: a `kvae.VAE` whose posterior has a density.
 
     Attributes:
-        widest: the most numbers that one example is anywhere in the decoder.
-        jit: whether long work on the decoder is for XLA.
+        widest: the size of the largest array in the decoder, for one example.
+        jit: whether XLA compiles long work on the decoder.
     """
 
     def __init__(self, vae):
@@ -55,9 +55,10 @@ class ImportanceSampler:
             yield batch, self.parameters(batch)
 
     def chunks(self, data, most: int, pad: bool) -> Iterator[tuple[int, int, Batch, tf.Tensor]]:
-        """`encoded`, at most so many examples together: the number of the first, how many, batch and parameters.
+        """`encoded` in chunks of at most `most` examples: the number of the first, how many, batch and parameters.
 
-        With `pad` the last ones are repeated until there are as many rows as ever: one shape, one compilation.
+        With `pad`, a short chunk repeats its examples until it has as many rows as the others. So there is one shape
+        and one compilation.
         """
         together, number = 0, 0
         for batch, parameters in self.encoded(data):

@@ -117,7 +117,7 @@ def check_model(vae) -> None:
 
 
 def check_density(vae, what: str) -> None:
-    """Raise a ValueError where the model's posterior has no density, for `what` needs one."""
+    """Raise a ValueError where the model's posterior has no density; `what` needs one."""
     check_model(vae)
     if not vae.posterior.has_density:
         raise ValueError(
@@ -127,10 +127,10 @@ def check_density(vae, what: str) -> None:
 
 
 def build(family, **shapes) -> None:
-    """Build a family for the model that takes it; one that came from a file is built already and is checked.
+    """Build a family for a model. If it came from a file, it is already built, and its shapes are checked.
 
     Raises:
-        ValueError: where another model has it: they would share its weights.
+        ValueError: where another model uses it already: the two would share its weights.
     """
     if family.taken:
         raise ValueError(

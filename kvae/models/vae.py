@@ -79,7 +79,7 @@ class VAE(LatentVariableModel):
         return self.posterior.noise_size
 
     def _terms(self, batch, eps, training=False) -> Terms:
-        """Algorithm of source document 001, section 7: from x and noise to the three log-densities."""
+        """From x and noise to the three log-densities."""
         x, condition, mask, weight = batch
         q = self.posterior.distribution(self.encode_features(batch, training))  # encode
         z = self.posterior.draw(q, eps)  # z = g(eps, phi, x), eq. 8 and 26: [S, B, D]
@@ -248,7 +248,7 @@ class VAE(LatentVariableModel):
         return ImportanceSampler.of(self).imputed(batch._replace(x=x, mask=mask), samples, seed, output)
 
     def _examples(self, x, condition, mask) -> Batch:
-        """x and what is beside it, checked; arrays stay arrays, to be copied part by part."""
+        """x, condition and mask, checked. NumPy arrays stay NumPy arrays, to be copied chunk by chunk."""
         if isinstance(x, (dict, tuple)):
             raise ValueError(f"x is a {type(x).__name__}. Give x by itself, with condition= and mask= beside it.")
         if isinstance(x, Split):
@@ -271,7 +271,7 @@ class VAE(LatentVariableModel):
         if format != "tf_saved_model":
             super().export(filepath, format=format, **kwargs)
             return str(filepath)
-        from kvae.export import saved_model  # the one import of a wing above
+        from kvae.export import saved_model  # the one import from a subpackage above
 
         return saved_model(self, filepath, **kwargs)
 

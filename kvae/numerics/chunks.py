@@ -1,4 +1,4 @@
-"""A function of many rows, some rows at a time: memory does not grow with their number, or the cache holds them."""
+"""Apply a function to many rows in chunks, to bound the memory or to stay in the processor's cache."""
 
 import math
 
@@ -8,12 +8,12 @@ ROWS = 4096  # examples that public methods run through a network at a time
 
 
 def evenly(total: int, most: int) -> int:
-    """The size of the parts, at most `most`, when `total` is divided into as few and as even ones as can be."""
+    """The chunk size, at most `most`, that divides `total` into as few and as even chunks as possible."""
     return math.ceil(total / math.ceil(total / most))
 
 
 def in_chunks(function, x, *beside, rows: int = ROWS) -> tf.Tensor:
-    """function(x, *beside), a call for every `rows` rows of each; for functions from rows to rows. None stays None."""
+    """function(x, *beside), a function from rows to rows, called for `rows` rows at a time. None stays None."""
     if x.shape[0] <= rows:
         return function(x, *beside)
     parts = [slice(first, first + rows) for first in range(0, x.shape[0], rows)]
@@ -23,7 +23,7 @@ def in_chunks(function, x, *beside, rows: int = ROWS) -> tf.Tensor:
 def looped(function, x, rows: int) -> tf.Tensor:
     """function(x) for an x of a known shape, about `rows` rows at a time in one loop of the graph.
 
-    The parts are equal, for XLA: the last one begins early, and the rows that it repeats are dropped.
+    XLA needs chunks of one size. So the last chunk begins early, and the rows that it repeats are dropped.
     """
     total = x.shape[0]
     parts = math.ceil(total / rows)

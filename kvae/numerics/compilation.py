@@ -11,7 +11,7 @@ _CONVOLUTIONS = ("Conv", "RNN", "LSTM", "GRU")
 
 
 class Programs:
-    """Compiled functions by key, made once each; out of sight of Keras' and TensorFlow's tracking.
+    """A cache of compiled functions by key. Keras and TensorFlow do not track it.
 
     Attributes:
         made: what has been made, by key.
@@ -36,7 +36,7 @@ class Programs:
 
 
 def compiled(function: Callable, jit: bool) -> Callable:
-    """A function compiled by XLA for each shape, or traced once for all; for those that draw noise within."""
+    """A function that draws noise, compiled by XLA for each shape or traced once for all shapes."""
 
     def traced(*arguments, **keywords):
         with noise.under_xla(jit):
@@ -46,9 +46,9 @@ def compiled(function: Callable, jit: bool) -> Callable:
 
 
 def all_known(gradients: list) -> list:
-    """The gradients; under XLA no dense one is used before all of them are there.
+    """The gradients, behind a barrier under XLA: no dense gradient is used before all of them are computed.
 
-    A weight that is not changed before the last gradient has used it need not be copied.
+    Then no weight changes while a gradient still needs its old value, and XLA need not copy the weight.
     """
     dense = [gradient for gradient in gradients if isinstance(gradient, tf.Tensor)]  # not None, nor IndexedSlices
     if not dense or not noise.within_xla() or tf.executing_eagerly():

@@ -1,7 +1,7 @@
 """Bernoulli and continuous Bernoulli distributions over whole events, with a faster and more accurate log-density.
 
-They are TensorFlow Probability's but for `log_prob`, which sums over the event in groups and takes one logarithm
-of a product where TFP takes those of its factors; the gradient is written out. Derivations: docs/theory.md.
+Only `log_prob` differs from TensorFlow Probability's. It sums over the event in groups and takes one logarithm of a
+product, where TFP takes the logarithm of each factor. The gradient is written out. Derivations: docs/theory.md.
 """
 
 import math
@@ -113,8 +113,8 @@ def _grouped(x, together: int, filling: float):
 def _gradients(upstream, logits, x, numerator, denominator):
     """The gradients with respect to logits, numerator / denominator, and with respect to x, the logits.
 
-    Each in its own shape. The division comes last, so that XLA, which repeats cheap operations for every
-    consumer, computes the whole gradient once.
+    Each gradient has the shape of its argument. XLA repeats cheap operations for every consumer. The division comes
+    last, so that XLA computes the whole gradient once.
     """
     upstream = upstream[..., None]
     axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(logits), s1=tf.shape(x))

@@ -10,8 +10,8 @@ UNIT_SOFTPLUS = math.log(math.expm1(1.0))  # softplus of this is 1
 def positive(raw, floor: float, cap: float):
     """Softplus with a floor and a cap: min(floor + log(1 + e^raw), cap).
 
-    The cap is straight-through: beyond it the value stands still and the gradient goes on, so that a scale
-    that ran away can come back.
+    The cap is straight-through: above it the value is constant, but the gradient passes. So a scale that grew too large
+    can shrink again.
     """
     value = floor + tf.math.softplus(raw)
     return value - tf.stop_gradient(tf.nn.relu(value - cap))

@@ -29,7 +29,7 @@ DRAWS = -2  # `sample`, `terms`, `elbo`, and what a SavedModel calls sample and 
 PIXELS = -3  # samples of x given z
 IMPORTANCE = -4  # `evaluate.log_likelihood`, `impute`, and a SavedModel's log_likelihood
 BINARIZATION = -5  # a fixed binarisation of data
-ANNEALING = -(2**40)  # `evaluate.ais` and its kin, downwards from this number, its double and its triple
+ANNEALING = -(2**40)  # `evaluate.ais` etc., downwards from this number, from twice and from three times it
 LOCAL = -(2**50)  # `evaluate.gaps`, one for each step downwards
 
 
@@ -38,9 +38,10 @@ _UNDER_XLA = contextvars.ContextVar("under_xla", default=False)
 
 @contextlib.contextmanager
 def under_xla(compiled: bool = True):
-    """What is traced in here is compiled by XLA: the same integers are then computed in operations that it fuses.
+    """Say that what is traced inside is compiled by XLA.
 
-    XLA's own form of them is several times as slow on a CPU; without XLA, TensorFlow's is the fast one.
+    The generator's integers are then computed by operations that XLA fuses; they are the same integers. On a CPU, XLA's
+    own version of TensorFlow's operation is several times as slow. Without XLA, TensorFlow's operation is the fast one.
     """
     token = _UNDER_XLA.set(compiled)
     try:
@@ -93,8 +94,8 @@ def many_normals(seed: int, stream: int, first: int, rows: int, size: int) -> tf
 def normal_of_seeds(seeds, stream, first, rows, size: int, dtype="float32"):
     """`normal` for many seeds at once, `[B, rows, size]`: of each seed the rows `first`, `first + 1`, ...
 
-    What a seed gives is the same, bit for bit, whatever seeds stand beside it (on one kind of processor; `normal` may
-    differ from it in the last place).
+    The numbers of a seed do not depend on the other seeds, bit for bit, on one kind of processor. `normal` may differ
+    from them in the last place.
     """
     wide = tf.as_dtype(dtype) == tf.float64
     blocks = math.ceil(size / (2 if wide else 4))
@@ -128,7 +129,8 @@ _VECTOR = 16  # the most numbers that processors of today compute at once
 def _rounds(seeds, stream, numbers):
     """The four words of Philox blocks, each 32 bits in uint64 `[B, n]`, for seeds `[B, 1]` and block numbers `[n]`.
 
-    The two multiplications of a round, and their words, stand in one tensor `[2, B, n]`: few operations for few rows.
+    One tensor `[2, B, n]` holds the two multiplications of a round and their words. Fewer operations are faster for few
+    rows.
     """
     low = tf.constant(0xFFFFFFFF, tf.uint64)
     shift = tf.bitwise.right_shift
@@ -164,7 +166,7 @@ def _box_muller(lanes) -> list[tf.Tensor]:
 
 
 def _at_once(function, tensors):
-    """An elementwise function of each: of all of them in one tensor where every operation has its price."""
+    """An elementwise function of each tensor. Without XLA it runs once on all of them, to save operations."""
     return [function(x) for x in tensors] if within_xla() else tf.unstack(function(tf.stack(tensors)))
 
 

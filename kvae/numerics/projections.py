@@ -1,4 +1,4 @@
-"""The projection of a feature map by which every place sees its neighbours."""
+"""A projection of a feature map in which every position sees its neighbours."""
 
 import itertools
 import math
@@ -52,7 +52,7 @@ def overlap_add(features, kernel):
     """The transposed convolution to one unit: the products of all places with all weights, shifted and added."""
     *sizes, _, channels = kernel.shape
     places = features.shape[1:-1]
-    weights = tf.reshape(kernel, [-1, channels])  # first in the product: what is shifted is contiguous then
+    weights = tf.reshape(kernel, [-1, channels])  # first in the product, so that the shifted arrays are contiguous
     products = tf.matmul(weights, tf.reshape(features, [-1, channels]), transpose_b=True)
     products = tf.reshape(products, [math.prod(sizes), -1, *places])
     beyond = [[size // 2, (size - 1) // 2] for size in sizes]

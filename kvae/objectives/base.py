@@ -54,7 +54,7 @@ class Objective:
 
     @property
     def settles(self) -> int:
-        """The optimizer step from which on nothing is scheduled to move."""
+        """The optimizer step from which on no schedule changes anything."""
         return 0
 
     def get_config(self) -> dict:

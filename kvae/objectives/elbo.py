@@ -55,7 +55,7 @@ class ELBO(Objective):
 
     @property
     def settles(self):
-        """The length of beta's schedule, for those of kvae and Keras' that come to rest; 0 for others."""
+        """The length of beta's schedule where it ends at a constant (kvae's, some of Keras'); 0 for others."""
         schedules = keras.optimizers.schedules
         if isinstance(self.weight, (schedules.PolynomialDecay, schedules.CosineDecay)):
             return int(self.weight.decay_steps + getattr(self.weight, "warmup_steps", 0))

@@ -1,6 +1,6 @@
 """Figures. Each function takes arrays, or a model where that says it all, and returns a Matplotlib figure.
 
-None shows or saves it. Where a function takes `decode`, this is a `kvae.VAE` or a function from z `[N, D]` to means.
+The functions do not show or save it. An argument `decode` is a `kvae.VAE` or a function from z `[N, D]` to means.
 """
 
 from kvae.plots.charts import curves, kl_bars, rate_distortion

@@ -12,9 +12,9 @@ class Deterministic(Posterior):
     """The encoder of the classical autoencoder: a point mass, z = m(x).
 
     It has no density, so there is no KL divergence, no ELBO and no log-likelihood, only the reconstruction
-    log p(x | m(x)): it wants `objective=kvae.objectives.ELBO(beta=0)`, fits and evaluates with `loss` and
-    `reconstruction` alone, and what needs a density raises a ValueError. `sample` decodes draws from the prior,
-    to which nothing has drawn the codes.
+    log p(x | m(x)). It needs `objective=kvae.objectives.ELBO(beta=0)`. `fit` and `evaluate` report `loss` and
+    `reconstruction` alone. What needs a density raises a ValueError. `sample` decodes draws from the prior, but
+    training does not bring the codes close to the prior.
 
     The parameters are m: D numbers, so `project=False` takes an encoder with D outputs.
 

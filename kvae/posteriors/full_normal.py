@@ -48,9 +48,9 @@ class FullNormal(NormalPosterior):
 
 
 def _triangle(n: int) -> np.ndarray:
-    """Which of n (n + 1) / 2 numbers stands where in the lower triangle `[n, n]`, as `tfp.math.fill_triangular` has it.
+    """The index of each element of the lower triangle `[n, n]`, in the order of `tfp.math.fill_triangular`.
 
-    Above the diagonal it means nothing.
+    The indices are those of n (n + 1) / 2 numbers. Above the diagonal they have no meaning.
     """
     numbers = np.arange(n * (n + 1) // 2, dtype=np.int32)
     return np.concatenate([numbers[n:], numbers[::-1]]).reshape(n, n)

@@ -18,7 +18,7 @@ class Prior(keras.layers.Layer):
 
     conditional = False
     has_bijector = True
-    taken = False  # by a model
+    taken = False  # whether a model uses it already
 
     def __init__(self, name: str | None = None, dtype: str | None = None):
         super().__init__(name=name, dtype=parameter_dtype(dtype))

@@ -56,11 +56,11 @@ def outside_message(what: str, likelihood) -> str:
 class EndPass(keras.callbacks.Callback):
     """Ends the pass with the epoch, before other callbacks save the model.
 
-    Until then a complete pass has `position` at its number of batches, so that a model saved after the last
-    batch of an epoch, but before its end, is restored into that epoch with nothing left to do.
+    Until then a complete pass has `position` at its number of batches. A model that is saved after the last batch, but
+    before the end of the epoch, is restored into that epoch with nothing left to do.
 
-    It also gives the model its own `steps_per_execution` back as soon as Keras has counted the calls of the
-    training loop by another one: validation, and `predict` in a callback, run functions made for that.
+    Keras counts the calls of the training loop by another `steps_per_execution`. Right after that, this callback sets
+    the model's own value again: validation, and `predict` in a callback, run functions that were made for it.
     """
 
     def __init__(self, loop: Any, steps_per_execution: int):
@@ -79,8 +79,8 @@ class EndPass(keras.callbacks.Callback):
 def wants_every_batch(callback) -> bool:
     """Whether a callback should be called after every step, so that a call runs one step only.
 
-    Keras' own callbacks are content with fewer calls, but for those set to an integer `save_freq` or
-    `update_freq`, and for functions given to a `LambdaCallback`.
+    Keras' own callbacks work with fewer calls, except those with an integer `save_freq` or `update_freq`, and
+    `LambdaCallback` with a function for each batch.
     """
     if type(callback).__module__.startswith(("keras.", "kvae.")):
         frequencies = (getattr(callback, name, "epoch") for name in ("save_freq", "update_freq"))

@@ -23,7 +23,7 @@ _SECONDS_PER_CALL = 0.3  # what a call aims at, once the time of a step is known
 
 @functools.cache
 def ticks() -> tf.data.Dataset:
-    """An endless dataset of nothing: what Keras iterates over while a `Loop` does the work."""
+    """An endless dataset of zeros. Keras iterates over it while a `Loop` does the work."""
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would stall the end of the fit
     return tf.data.Dataset.from_tensors(0).repeat().with_options(options)
@@ -59,8 +59,9 @@ class Loop:
     say where training stands; after a restart in the middle of a pass the first epoch does what is left of it.
     A call never crosses a pass. In evaluation the rows come in their stored order.
 
-    Keras fixes how many steps a call counts for before the first one. A `hurried` loop learns what a step takes
-    and runs further than asked, for about a third of a second; the calls that follow find their steps done.
+    Keras fixes the number of steps per call before the first call. A `hurried` loop measures the time of a step. It
+    then runs more steps than Keras asks for, for about a third of a second. For the calls that follow, these steps are
+    already done.
 
     Args:
         model: the model whose `step` runs.
@@ -80,7 +81,7 @@ class Loop:
         self.steps, self.whole_passes = steps or self.batches, steps is None
         self.per_call, self.hurried = 1, False
         self.asked = 0  # steps of this Keras epoch that Keras has asked for
-        self.done = 0  # and those that are behind us
+        self.done = 0  # and steps of it that have been run
         self.step_time = model.programs.get(("step_time", training, split.batch_size), StepTime)
         support = model.likelihood.support
         small = split.as_stored and support.integer and support.low >= 0 and support.high <= 255
@@ -92,12 +93,12 @@ class Loop:
         self.logs: dict = {}
 
     def hurry(self) -> None:
-        """Choose the steps of a call by time: that of an earlier fit, or an estimate that is corrected on the way."""
+        """Choose the steps per call by their time: measured in an earlier fit, or estimated and then corrected."""
         known = min(self.steps, self.step_time.steps(_SECONDS_PER_CALL))
         self.per_call, self.hurried = known or steps_per_call(self.model, self.split.batch_size, self.steps), True
 
     def __call__(self, iterator) -> dict:
-        """Run the next steps, if they have not been, and return the logs. The iterator is not used."""
+        """Run the next steps, unless they are already done, and return the logs. The iterator is not used."""
         del iterator
         if self.asked == 0:
             self.step_time.restart()
@@ -178,7 +179,7 @@ class Loop:
         number = tf.TensorSpec([], tf.int32)
         rows = tf.TensorSpec([None, size], tf.int32)
         arrays = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in self.arrays.items()}
-        # Concrete: a call of a tf.function begins with a look at its arguments that takes longer than its launch.
+        # Concrete, because a tf.function first inspects its arguments, which takes longer than its launch.
         return tf.function(program, jit_compile=jit).get_concrete_function(arrays, rows, number, number)
 
 

@@ -33,7 +33,7 @@ def multiply_adds(network, family) -> int:
 def _places(layer) -> list[int]:
     """The places at which a layer's kernel acts: the shape of its output without batch and channels, where known.
 
-    For a transposed convolution, which is the gradient of one, that of its input.
+    For a transposed convolution, it is the shape of its input.
     """
     side = "input" if "Transpose" in type(layer).__name__ else "output"
     shape = getattr(getattr(layer, "_inbound_nodes", None) and getattr(layer, side), "shape", ())
@@ -41,7 +41,7 @@ def _places(layer) -> list[int]:
 
 
 class StepTime:
-    """What a step takes, everything between two calls included: the fastest seen."""
+    """The shortest measured time of a step, including everything between two calls."""
 
     def __init__(self):
         self._best = math.inf
@@ -49,7 +49,7 @@ class StepTime:
         self._warm = False  # the first call compiles
 
     def restart(self) -> None:
-        """Forget the call at hand: what comes after it is not only steps."""
+        """Forget the current call: the time until the next one is not only that of steps."""
         self._begun = None
 
     def start(self, steps: int) -> None:
@@ -61,5 +61,5 @@ class StepTime:
         self._begun = now, steps
 
     def steps(self, seconds: float) -> int:
-        """How many steps take so long; 0 before that is known."""
+        """How many steps take `seconds`; 0 while the time of a step is not known."""
         return 0 if self._best == math.inf else int(seconds / self._best)

@@ -50,7 +50,8 @@ class Trainer(keras.Model):
             optimizer: a Keras optimizer or its name.
             jit_compile: True or False; "auto" compiles with XLA where it is faster: on a GPU, and on a CPU for
                 networks without convolutions.
-            steps_per_execution: how many steps a compiled call runs; "auto" takes about a third of a second's.
+            steps_per_execution: how many steps a compiled call runs; "auto" chooses as many as take about a third of a
+                second.
                 Only the granularity of callbacks depends on it, never the result.
             run_eagerly: True to run step by step in Python, for debugging.
             auto_scale_loss: whether float16 policies get a loss-scaling optimizer.
@@ -118,10 +119,10 @@ class Trainer(keras.Model):
 
         x is an array `[N, *event_shape]`, a split of `kvae.data`, or a pipeline (`tf.data`, `PyDataset`, a
         generator); `(x,)`, `(x, y)`, `(x, y, sample_weight)` and dicts of `x`, `condition`, `mask` and
-        `sample_weight` do as well. y is the condition of a conditional model, and not used by others. A mask, of the
-        shape of x, is 1 where a value was observed and 0 where it is missing: what stands there (NaN, too) counts
-        nothing. Arrays and splits take the fast path: many steps in one compiled call, in an order that is a
-        function of (seed, pass), continued exactly after a restart.
+        `sample_weight` do as well. y is the condition of a conditional model; other models do not use it. A mask has
+        the shape of x. It is 1 where a value was observed and 0 where it is missing; the value there (NaN, too) is
+        ignored. Arrays and splits take the fast path: many steps in one compiled call. Their order is a function of
+        (seed, pass), so that training continues exactly after a restart.
 
         The other arguments are Keras'. Sample weights w weigh the loss, sum(w l) / B, with or without a y.
 
@@ -250,7 +251,7 @@ class Trainer(keras.Model):
 
     @contextlib.contextmanager
     def _checked(self, data):
-        """Pipeline data with its first batches checked; the check's error comes out as it is."""
+        """Pipeline data with its first batches checked. TensorFlow's wrapper around the check's error is removed."""
         if not isinstance(data, tf.data.Dataset):
             yield inputs.as_tuples(data)
             return
