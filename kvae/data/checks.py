@@ -8,13 +8,13 @@ import tensorflow as tf
 from kvae.data import conditions
 from kvae.data.batch import unpack
 from kvae.data.splits import Split, observed
-from kvae.data.support import Support, complaint
+from kvae.data.support import Support, support_error
 
 CHECKED_BATCHES = 8
 ROWS = 512  # of an array checked at a time: they stay in the cache
 
 
-class Explains(Protocol):
+class HasSupport(Protocol):
     """A likelihood, as far as data are concerned."""
 
     support: Support
@@ -38,7 +38,7 @@ def check_shape(shape, event_shape, what="x") -> None:
     )
 
 
-def check_split(split: Split, likelihood: Explains, condition_shape=None) -> None:
+def check_split(split: Split, likelihood: HasSupport, condition_shape=None) -> None:
     """Raise a ValueError unless every example of the split is one that the likelihood explains, with its condition."""
     check_shape((len(split), *split.event_shape), likelihood.event_shape)
     conditions.checked(split.y, condition_shape, len(split))
@@ -49,10 +49,10 @@ def check_split(split: Split, likelihood: Explains, condition_shape=None) -> Non
         first += len(chunk)
 
 
-def check_values(x: np.ndarray, mask, likelihood: Explains, first: int = 0) -> None:
+def check_values(x: np.ndarray, mask, likelihood: HasSupport, first: int = 0) -> None:
     """Raise a ValueError unless every observed value of x, whose first row is number `first`, is in the support."""
     if not likelihood.support.contains(x, mask):
-        raise ValueError(complaint(x, likelihood.support, type(likelihood).__name__, first, mask))
+        raise ValueError(support_error(x, likelihood.support, type(likelihood).__name__, first, mask))
 
 
 def check_weight(weight) -> None:
@@ -69,7 +69,7 @@ class CheckedDataset:
         error: the ValueError that the check raised, or None. TensorFlow wraps it in an error of its own.
     """
 
-    def __init__(self, dataset: tf.data.Dataset, likelihood: Explains, condition_shape=None):
+    def __init__(self, dataset: tf.data.Dataset, likelihood: HasSupport, condition_shape=None):
         self.error: ValueError | None = None
         spec = unpack(dataset.element_spec)
         if condition_shape is not None and not isinstance(spec.condition, tf.TensorSpec):

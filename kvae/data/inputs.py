@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kvae.data import conditions
 from kvae.data.batch import Batch, unpack
-from kvae.data.checks import ROWS, Explains, check_split
+from kvae.data.checks import ROWS, HasSupport, check_split
 from kvae.data.splits import Split, numbers
 
 
@@ -80,7 +80,7 @@ def divide(split: Split, share: float) -> tuple[Split, Split]:
     return part(slice(0, keep)), part(slice(keep, None))
 
 
-def batches(data, likelihood: Explains, condition_shape=None) -> Iterator[Batch]:
+def batches(data, likelihood: HasSupport, condition_shape=None) -> Iterator[Batch]:
     """The examples of an array, a split or a finite dataset, with their conditions and masks: checked, in batches.
 
     Each example weighs the same. The conditions are None for a model that is not conditional.

@@ -5,11 +5,11 @@ import math
 import numpy as np
 
 from kvae.data.batch import Batch
-from kvae.data.checks import Explains
+from kvae.data.checks import HasSupport
 from kvae.data.inputs import batches
 
 
-def mean(data, likelihood: Explains) -> tuple[np.ndarray, np.ndarray]:
+def mean(data, likelihood: HasSupport) -> tuple[np.ndarray, np.ndarray]:
     """The mean of each element of x where it was observed, and in how many examples: float64 `[*event_shape]`."""
     total, count = np.zeros(likelihood.event_shape), np.zeros(likelihood.event_shape)
     for batch in batches(data, likelihood):
@@ -19,7 +19,7 @@ def mean(data, likelihood: Explains) -> tuple[np.ndarray, np.ndarray]:
     return np.where(count > 0, total / np.maximum(count, 1), likelihood.support.neutral), count
 
 
-def root_mean_square(data, likelihood: Explains, center: np.ndarray) -> float:
+def root_mean_square(data, likelihood: HasSupport, center: np.ndarray) -> float:
     """Of x - center over everything that was observed."""
     total, count = 0.0, 0
     for batch in batches(data, likelihood):

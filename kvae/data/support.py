@@ -58,7 +58,9 @@ REAL = Support("the real numbers")
 BYTE = Support("the integers 0..255", 0.0, 255.0, integer=True)
 
 
-def complaint(x: np.ndarray, support: Support, likelihood: str, first: int = 0, mask: np.ndarray | None = None) -> str:
+def support_error(
+    x: np.ndarray, support: Support, likelihood: str, first: int = 0, mask: np.ndarray | None = None
+) -> str:
     """What is wrong with x, whose first row is number `first`, under a likelihood, and what would fit."""
     mask = np.ones(x.shape, bool) if mask is None else mask
     with np.errstate(invalid="ignore"):

@@ -102,10 +102,10 @@ class Annealing:
                 f"A chain back from z needs the noise that z came from, and {type(self.family).__name__} is no "
                 f"bijector of noise. Give start='{STARTS[self.start == 'posterior']}'."
             )
-        together = self.draws.at_a_time(self.chains, _FLOATS_AT_A_TIME)
+        chunk_size = self.draws.at_a_time(self.chains, _FLOATS_AT_A_TIME)
         betas, found = tf.constant(betas, tf.float32), []
         with progress(data, verbose) as bar:
-            for number, count, batch, q in self.draws.chunks(data, together, pad=self.draws.jit):
+            for number, count, batch, q in self.draws.chunks(data, chunk_size, pad=self.draws.jit):
                 z = None if exact is None else tf.constant(exact[number + np.arange(len(batch.x)) % count])
                 numbers = tf.constant(seed, tf.int64), tf.constant(number, tf.int64)
                 pilots, chains = min(_PILOTS, self.chains), self.chains

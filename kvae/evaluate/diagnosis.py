@@ -215,7 +215,7 @@ def _copy(vae):
         parts[name] = type(family).from_config(family.get_config())
     objective = vae.objective
     if isinstance(objective, ELBO) and callable(objective.weight):
-        step = vae.optimizer.iterations if vae.compiled else objective.settles
+        step = vae.optimizer.iterations if vae.compiled else objective.schedule_end
         beta = float(objective.beta(tf.constant(int(step), tf.int64)))
         objective = ELBO(objective.kl_form, beta, objective.samples, objective.free_bits)
     copy = type(vae)(**parts, objective=objective, seed=vae.seed)

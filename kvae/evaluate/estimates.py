@@ -147,14 +147,14 @@ def ratio_of(values, weights, variances=None, samples: int = 1, measure: str = "
     return residual._replace(mean=float(mean), monte_carlo_error=draws)
 
 
-def spread(draws: int) -> float:
+def bessel_correction(draws: int) -> float:
     """n / (n - 1), which turns a mean square of deviations into a variance; NaN for one draw."""
     return draws / (draws - 1) if draws > 1 else math.nan
 
 
 def log_mean_variance(effective_sample_size, draws: int):
     """Of the logarithm of a mean weight, by the delta method: 1/ESS - 1/K, unbiased."""
-    return np.maximum(1.0 / effective_sample_size - 1.0 / draws, 0.0) * spread(draws)
+    return np.maximum(1.0 / effective_sample_size - 1.0 / draws, 0.0) * bessel_correction(draws)
 
 
 def weighted_mean_of(values, variances, effective_sample_size, samples: int, measure: str = "") -> Estimate:

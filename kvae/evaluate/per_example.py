@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.data import checks, inputs
-from kvae.evaluate.estimates import Estimate, log_mean_variance, spread, weighted_mean_of
+from kvae.evaluate.estimates import Estimate, bessel_correction, log_mean_variance, weighted_mean_of
 from kvae.evaluate.progress import progress
 from kvae.models import resolve
 from kvae.models.importance import FLOATS_AT_A_TIME, ImportanceSampler
 from kvae.numerics.arguments import check_at_least
-from kvae.numerics.chunks import evenly
+from kvae.numerics.chunks import even_chunk_size
 from kvae.training.step_time import multiply_adds
 
 _WORTH_COMPILING = 5e10  # multiply-adds of a batch: half a second
@@ -52,13 +52,13 @@ def per_example(vae, data, samples, seed, chunk=None, verbose: bool | str = "aut
     resolve.check_density(vae, "log p(x) by importance sampling")
     draws, elements = ImportanceSampler.of(vae), math.prod(vae.event_shape)
     chunk = chunk or max(1, FLOATS_AT_A_TIME // draws.widest)
-    together = max(1, chunk // samples)  # examples; one, in several chunks, if samples > chunk
-    chunk = evenly(samples, chunk)
+    chunk_size = max(1, chunk // samples)  # examples; one, in several chunks, if samples > chunk
+    chunk = even_chunk_size(samples, chunk)
     work = samples * multiply_adds(vae.decoder, vae.likelihood) * min(checks.ROWS, inputs.count(data) or checks.ROWS)
     jit = work > _WORTH_COMPILING and draws.jit
     found: list[tuple] = []
     with progress(data, verbose) as bar:
-        for number, count, batch, q in draws.chunks(data, together, pad=jit):
+        for number, count, batch, q in draws.chunks(data, chunk_size, pad=jit):
             if parameters is not None:
                 q = tf.constant(np.resize(parameters[number : number + count], q.shape))
             code, kl = draws.code_and_kl(batch, q)
@@ -102,12 +102,12 @@ class _RunningSums:
         n = self.count
         w, wa, wb, w2, a, a2, b, b2, ab2 = self.sums
         var_a, var_b, var_ab = (
-            np.maximum(square - total**2 / n, 0.0) / n**2 * spread(n)
+            np.maximum(square - total**2 / n, 0.0) / n**2 * bessel_correction(n)
             for total, square in ((a, a2), (b, b2), (a + b, ab2))
         )
         ll, ess = self.largest + np.log(w / n), w**2 / w2
         var_elbo, together = (var_ab, (wa + wb) / w - (a + b) / n) if kl is None else (var_a, wa / w - a / n)
-        covariance = together / n * spread(n)  # of log 1/n sum w and 1/n sum of a or a + b
+        covariance = together / n * bessel_correction(n)  # of log 1/n sum w and 1/n sum of a or a + b
         gap = np.maximum(log_mean_variance(ess, n) + var_elbo - 2.0 * covariance, 0.0)
         if kl is None:
             return ll, ess, a / n, var_a, -b / n, var_b, var_elbo, gap

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.evaluate.chains import Annealing, log_mean, sigmoid_schedule
-from kvae.evaluate.estimates import Estimate, spread, weighted_mean_of
+from kvae.evaluate.estimates import Estimate, bessel_correction, weighted_mean_of
 from kvae.numerics.arguments import check_at_least
 
 
@@ -60,8 +60,8 @@ def rate_distortion(
         w /= w.sum(axis=0)
         distortion = -(w * log_px_z).sum(axis=0)
         share = w * (log_px_z + distortion)  # how much each chain moves the mean, to first order
-        variance = np.square(share).sum(axis=0) * spread(chains)
+        variance = np.square(share).sum(axis=0) * bessel_correction(chains)
         distortions.append(weighted_mean_of(distortion, variance, ess, chains, vae.likelihood.measure))
-        variance = np.square(beta * share - (w - 1.0 / chains)).sum(axis=0) * spread(chains)
+        variance = np.square(beta * share - (w - 1.0 / chains)).sum(axis=0) * bessel_correction(chains)
         rates.append(weighted_mean_of(-beta * distortion - log_z, variance, ess, chains))
     return RateDistortion(wanted, rates, distortions)

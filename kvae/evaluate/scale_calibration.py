@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from kvae.evaluate.estimates import Estimate, ratio_of, spread
+from kvae.evaluate.estimates import Estimate, bessel_correction, ratio_of
 from kvae.likelihoods import Normal
 from kvae.models import resolve
 from kvae.models.importance import ImportanceSampler
@@ -31,7 +31,7 @@ def calibration(vae, data, samples: int = 10, seed: int = 0) -> dict[str, Estima
     if not isinstance(vae.likelihood, Normal):
         raise ValueError(f"calibration is about a scale, and {type(vae.likelihood).__name__} has none.")
     draws = ImportanceSampler.of(vae)
-    together = draws.at_a_time(samples)
+    chunk_size = draws.at_a_time(samples)
 
     def squares(batch, parameters, eps):
         z, _ = draws.drawn(batch, parameters, eps)
@@ -46,9 +46,9 @@ def calibration(vae, data, samples: int = 10, seed: int = 0) -> dict[str, Estima
     function: Callable = vae.methods.get("calibration", lambda: tf.function(squares, reduce_retracing=True))
     found = [
         function(batch, parameters, draws.normals(seed, number * samples, count, samples))
-        for number, count, batch, parameters in draws.chunks(data, together, pad=False)
+        for number, count, batch, parameters in draws.chunks(data, chunk_size, pad=False)
     ]
     totals, variances, (seen,) = (tf.concat(c, axis=1).numpy().astype(np.float64) for c in zip(*found, strict=True))
-    variances *= spread(samples) / samples
+    variances *= bessel_correction(samples) / samples
     names = ("mean_square", "within_one", "within_two")
     return {name: ratio_of(totals[i], seen, variances[i], samples) for i, name in enumerate(names)}

@@ -8,7 +8,7 @@ from kvae.data.batch import Batch, unpack
 from kvae.data.splits import Split
 from kvae.likelihoods import Likelihood
 from kvae.numerics import noise
-from kvae.numerics.compilation import all_known
+from kvae.numerics.compilation import gradient_barrier
 from kvae.objectives import Objective, Terms
 from kvae.posteriors import Posterior
 from kvae.priors import Prior
@@ -135,7 +135,7 @@ class LatentVariableModel(Trainer):
         self._seed_layers()
         with tf.GradientTape() as tape:
             loss = self.optimizer.scale_loss(self._step(batch, eps, True, checked))
-        gradients = all_known(tape.gradient(loss, self.trainable_weights))
+        gradients = gradient_barrier(tape.gradient(loss, self.trainable_weights))
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
 
     def prepared(self, batch: Batch) -> Batch:

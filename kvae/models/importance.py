@@ -10,7 +10,7 @@ import tensorflow as tf
 from kvae.data import inputs
 from kvae.data.batch import Batch
 from kvae.numerics import divergences, noise
-from kvae.numerics.chunks import evenly, looped
+from kvae.numerics.chunks import even_chunk_size, map_chunks
 from kvae.numerics.compilation import prefers_xla
 
 FLOATS_AT_A_TIME = 16_000_000  # of the decoder's widest layer, in memory
@@ -45,7 +45,7 @@ class ImportanceSampler:
         return vae.methods.get("draws", lambda: cls(vae))
 
     def at_a_time(self, samples: int, floats: int = FLOATS_AT_A_TIME) -> int:
-        """How many examples can be decoded together with so many draws each."""
+        """How many examples can be decoded at once with so many draws each."""
         return max(1, floats // (samples * self.widest))
 
     def encoded(self, data) -> Iterator[tuple[Batch, tf.Tensor]]:
@@ -60,13 +60,13 @@ class ImportanceSampler:
         With `pad`, a short chunk repeats its examples until it has as many rows as the others. So there is one shape
         and one compilation.
         """
-        together, number = 0, 0
+        chunk_size, number = 0, 0
         for batch, parameters in self.encoded(data):
             size = len(batch.x)
-            together = together or evenly(size, most)  # the first batch is as large as any
-            for first in range(0, size, together):
-                count = min(together, size - first)
-                rows = np.resize(np.arange(first, first + count), together if pad else count)
+            chunk_size = chunk_size or even_chunk_size(size, most)  # the first batch is as large as any
+            for first in range(0, size, chunk_size):
+                count = min(chunk_size, size - first)
+                rows = np.resize(np.arange(first, first + count), chunk_size if pad else count)
                 some = batch.map(lambda tensor, rows=rows: tf.gather(tensor, rows))
                 yield number + first, count, some, tf.gather(parameters, rows)
             number += size
@@ -103,9 +103,9 @@ class ImportanceSampler:
 
     def imputed(self, batch: Batch, samples: int, seed: int, output: str) -> tf.Tensor:
         """x with its missing values filled in, see `kvae.VAE.impute`; the batch need not be prepared."""
-        together, parts = self.at_a_time(samples), []
-        for first in range(0, len(batch.x), together):
-            part = self.vae.prepared(batch.map(lambda array, rows=slice(first, first + together): array[rows]))
+        chunk_size, parts = self.at_a_time(samples), []
+        for first in range(0, len(batch.x), chunk_size):
+            part = self.vae.prepared(batch.map(lambda array, rows=slice(first, first + chunk_size): array[rows]))
             rows, size = len(part.x), math.prod(self.vae.event_shape)
             eps = self.normals(seed, first * samples, rows, samples)
             uniform = None
@@ -152,7 +152,7 @@ class ImportanceSampler:
             p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
             return vae.likelihood.log_prob(p, batch.x, batch.mask)
 
-        return log_px_z(z) if at_a_time is None else looped(log_px_z, z, at_a_time), log_ratio
+        return log_px_z(z) if at_a_time is None else map_chunks(log_px_z, z, at_a_time), log_ratio
 
     def _terms_in_cache(self, batch, parameters, eps):
         at_a_time = max(1, _FLOATS_IN_CACHE // (self.widest * batch.x.shape[0]))

@@ -82,7 +82,7 @@ class VAE(LatentVariableModel):
         """From x and noise to the three log-densities."""
         x, condition, mask, weight = batch
         q = self.posterior.distribution(self.encode_features(batch, training))  # encode
-        z = self.posterior.draw(q, eps)  # z = g(eps, phi, x), eq. 8 and 26: [S, B, D]
+        z = self.posterior.draw(q, eps)  # z = g(eps, phi, x): [S, B, D]
         prior = self.prior.distribution(self.encode, condition)
         p = self.likelihood.distribution(self.decode_features(z, condition, training))  # decode
         if training:
@@ -90,7 +90,7 @@ class VAE(LatentVariableModel):
         return Terms(
             log_px_z=self.likelihood.log_prob(p, x, mask),  # at the input x
             log_pz=prior.log_prob(z),
-            log_qz_x=q.log_prob(z) if self.posterior.has_density else None,  # eq. 29
+            log_qz_x=q.log_prob(z) if self.posterior.has_density else None,
             kl=divergences.kl(q, prior),
             kl_per_dim=divergences.kl_per_dim(q, prior),
             z=z,

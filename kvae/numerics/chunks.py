@@ -7,9 +7,9 @@ import tensorflow as tf
 ROWS = 4096  # examples that public methods run through a network at a time
 
 
-def evenly(total: int, most: int) -> int:
-    """The chunk size, at most `most`, that divides `total` into as few and as even chunks as possible."""
-    return math.ceil(total / math.ceil(total / most))
+def even_chunk_size(total: int, maximum: int) -> int:
+    """The chunk size, at most `maximum`, that divides `total` into as few and as even chunks as possible."""
+    return math.ceil(total / math.ceil(total / maximum))
 
 
 def in_chunks(function, x, *beside, rows: int = ROWS) -> tf.Tensor:
@@ -20,7 +20,7 @@ def in_chunks(function, x, *beside, rows: int = ROWS) -> tf.Tensor:
     return tf.concat([function(*(None if a is None else a[part] for a in (x, *beside))) for part in parts], axis=0)
 
 
-def looped(function, x, rows: int) -> tf.Tensor:
+def map_chunks(function, x, rows: int) -> tf.Tensor:
     """function(x) for an x of a known shape, about `rows` rows at a time in one loop of the graph.
 
     XLA needs chunks of one size. So the last chunk begins early, and the rows that it repeats are dropped.

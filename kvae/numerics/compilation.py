@@ -45,7 +45,7 @@ def compiled(function: Callable, jit: bool) -> Callable:
     return tf.function(traced, jit_compile=jit, reduce_retracing=not jit, autograph=False)
 
 
-def all_known(gradients: list) -> list:
+def gradient_barrier(gradients: list) -> list:
     """The gradients, behind a barrier under XLA: no dense gradient is used before all of them are computed.
 
     Then no weight changes while a gradient still needs its old value, and XLA need not copy the weight.

@@ -44,7 +44,7 @@ class ContinuousBernoulli(tfd.ContinuousBernoulli):
 def _bernoulli(logits, x):
     """sum_j x_j l_j - max(l_j, 0) - log(1 + e_j), e_j = exp(-|l_j|), over the last axis."""
     e = tf.exp(tf.where(logits < 0.0, logits, -logits))  # the kink of |l| at 0 would spoil second derivatives
-    total = _summed(x * logits - tf.nn.relu(logits), 1.0 + e, together=16)
+    total = _summed(x * logits - tf.nn.relu(logits), 1.0 + e, group_size=16)
 
     def gradient(upstream):
         mean = tf.where(logits < 0.0, e, tf.ones_like(e))  # over 1 + e
@@ -63,7 +63,7 @@ def _continuous_bernoulli(logits, x):
     ratio = tf.where(small, _polynomial(near, _RATIO), (1.0 - tf.exp(-far)) / far)
     outside = (x < 0.0) | (x > 1.0)
     terms = tf.where(outside, tf.constant(-math.inf, x.dtype), logits * (x - 0.5) - 0.5 * size)
-    total = _summed(terms, ratio, together=4)  # four, so that huge logits do not make the product underflow
+    total = _summed(terms, ratio, group_size=4)  # four, so that huge logits do not make the product underflow
 
     def gradient(upstream):
         # The mean is 1/2 + coth(l/2)/2 - 1/l = 1/2 + (l/2 - t) / (l t), t = tanh(l/2); a series where |l| < 1.
@@ -91,23 +91,23 @@ def _polynomial(x, coefficients):
     return polynomial(x, coefficients if x.dtype == tf.float64 else coefficients[: len(coefficients) // 2])
 
 
-def _summed(terms, factors, together: int):
-    """sum_j t_j - log f_j over the last axis, with one logarithm for the product of `together` factors.
+def _summed(terms, factors, group_size: int):
+    """sum_j t_j - log f_j over the last axis, with one logarithm for the product of `group_size` factors.
 
     Adding in groups also keeps the rounding error of the sum of D numbers far below that of D additions in a row.
     """
-    sums = tf.reduce_sum(_grouped(terms, together, 0.0), axis=-2)
-    products = tf.reduce_prod(_grouped(factors, together, 1.0), axis=-2)
+    sums = tf.reduce_sum(_grouped(terms, group_size, 0.0), axis=-2)
+    products = tf.reduce_prod(_grouped(factors, group_size, 1.0), axis=-2)
     return tf.reduce_sum(sums - tf.math.log(products), axis=-1)
 
 
-def _grouped(x, together: int, filling: float):
-    """x `[..., D]` as `[..., together, groups]`, filled up at the end."""
-    groups = -(-x.shape[-1] // together)
-    missing = groups * together - x.shape[-1]
+def _grouped(x, group_size: int, filling: float):
+    """x `[..., D]` as `[..., group_size, groups]`, filled up at the end."""
+    groups = -(-x.shape[-1] // group_size)
+    missing = groups * group_size - x.shape[-1]
     if missing:
         x = tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[0, missing]], constant_values=tf.constant(filling, x.dtype))
-    return tf.reshape(x, tf.concat([tf.shape(x)[:-1], [together, groups]], axis=0))
+    return tf.reshape(x, tf.concat([tf.shape(x)[:-1], [group_size, groups]], axis=0))
 
 
 def _gradients(upstream, logits, x, numerator, denominator):

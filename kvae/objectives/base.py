@@ -53,7 +53,7 @@ class Objective:
         return None
 
     @property
-    def settles(self) -> int:
+    def schedule_end(self) -> int:
         """The optimizer step from which on no schedule changes anything."""
         return 0
 

@@ -54,7 +54,7 @@ class ELBO(Objective):
         return callable(self.weight) or self.weight > 0.0
 
     @property
-    def settles(self):
+    def schedule_end(self):
         """The length of beta's schedule where it ends at a constant (kvae's, some of Keras'); 0 for others."""
         schedules = keras.optimizers.schedules
         if isinstance(self.weight, (schedules.PolynomialDecay, schedules.CosineDecay)):

@@ -8,7 +8,6 @@ progress bar, the history and the callbacks stay Keras' own.
 import functools
 import math
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -22,34 +21,11 @@ _SECONDS_PER_CALL = 0.3  # what a call aims at, once the time of a step is known
 
 
 @functools.cache
-def ticks() -> tf.data.Dataset:
+def placeholder_dataset() -> tf.data.Dataset:
     """An endless dataset of zeros. Keras iterates over it while a `Loop` does the work."""
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would stall the end of the fit
     return tf.data.Dataset.from_tensors(0).repeat().with_options(options)
-
-
-class EndPass(keras.callbacks.Callback):
-    """Ends the pass with the epoch, before other callbacks save the model.
-
-    Until then a complete pass has `position` at its number of batches, so that a model saved after the last
-    batch of an epoch, but before its end, is restored into that epoch with nothing left to do.
-
-    It also gives the model its own `steps_per_execution` back as soon as Keras has counted the calls of the
-    training loop by another one: validation, and `predict` in a callback, run functions made for that.
-    """
-
-    def __init__(self, loop: "Loop", steps_per_execution: int):
-        super().__init__()
-        self.loop, self.steps_per_execution = loop, steps_per_execution
-
-    def on_train_begin(self, logs=None):
-        """Give `steps_per_execution` back."""
-        self.model.steps_per_execution = self.steps_per_execution
-
-    def on_epoch_end(self, epoch, logs=None):
-        """End the pass."""
-        self.loop.end_pass()
 
 
 class Loop:
@@ -59,9 +35,9 @@ class Loop:
     say where training stands; after a restart in the middle of a pass the first epoch does what is left of it.
     A call never crosses a pass. In evaluation the rows come in their stored order.
 
-    Keras fixes the number of steps per call before the first call. A `hurried` loop measures the time of a step. It
-    then runs more steps than Keras asks for, for about a third of a second. For the calls that follow, these steps are
-    already done.
+    Keras fixes the number of steps per call before the first call. A loop that `runs_ahead` measures the time of a
+    step. It then runs more steps than Keras asks for, for about a third of a second. For the calls that follow, these
+    steps are already done.
 
     Args:
         model: the model whose `step` runs.
@@ -72,14 +48,14 @@ class Loop:
 
     Attributes:
         per_call: steps that Keras counts for a call, 1 until it is set.
-        hurried: whether a call may run further.
+        runs_ahead: whether a call may run further.
     """
 
     def __init__(self, model, split: Split, steps: int | None, training: bool, shuffle: bool = True):
         self.model, self.split, self.training, self.shuffle = model, split, training, shuffle
         self.batches = math.ceil(len(split) / split.batch_size)
         self.steps, self.whole_passes = steps or self.batches, steps is None
-        self.per_call, self.hurried = 1, False
+        self.per_call, self.runs_ahead = 1, False
         self.asked = 0  # steps of this Keras epoch that Keras has asked for
         self.done = 0  # and steps of it that have been run
         self.step_time = model.programs.get(("step_time", training, split.batch_size), StepTime)
@@ -92,10 +68,10 @@ class Loop:
         self.rows: tuple[int, tf.Tensor, tf.Tensor] | None = None  # pass, whole batches, ragged batch
         self.logs: dict = {}
 
-    def hurry(self) -> None:
+    def choose_steps_by_time(self) -> None:
         """Choose the steps per call by their time: measured in an earlier fit, or estimated and then corrected."""
         known = min(self.steps, self.step_time.steps(_SECONDS_PER_CALL))
-        self.per_call, self.hurried = known or steps_per_call(self.model, self.split.batch_size, self.steps), True
+        self.per_call, self.runs_ahead = known or steps_per_call(self.model, self.split.batch_size, self.steps), True
 
     def __call__(self, iterator) -> dict:
         """Run the next steps, unless they are already done, and return the logs. The iterator is not used."""
@@ -104,7 +80,7 @@ class Loop:
             self.step_time.restart()
         self.asked = min(self.steps, self.asked + self.per_call)
         if self.asked > self.done:
-            ahead = self.done + self.step_time.steps(_SECONDS_PER_CALL) if self.hurried else 0
+            ahead = self.done + self.step_time.steps(_SECONDS_PER_CALL) if self.runs_ahead else 0
             target = min(self.steps, max(self.asked, ahead))
             self.step_time.start(target - self.done)
             if self.training:

@@ -11,7 +11,7 @@ from kvae.data.batch import Batch
 from kvae.numerics.compilation import Programs, prefers_xla
 from kvae.objectives import Objective
 from kvae.training.fit_callbacks import EndPass, StopOnFault, outside_message, wants_every_batch
-from kvae.training.loop import Loop, ticks
+from kvae.training.loop import Loop, placeholder_dataset
 from kvae.training.trackers import Faults, Trackers
 
 _REFUSED = ("loss", "loss_weights", "metrics", "weighted_metrics")
@@ -87,13 +87,13 @@ class Trainer(keras.Model):
 
     def get_metrics_result(self):
         """The trackers' values: one compiled call, where Keras would make dozens of small ones."""
-        return self._at_once("logs", self.trackers.logs)
+        return self._run_compiled("logs", self.trackers.logs)
 
     def reset_metrics(self):
         """Set the trackers to zero, in one compiled call."""
-        self._at_once("reset", lambda: [metric.reset_state() for metric in self.metrics] and None)
+        self._run_compiled("reset", lambda: [metric.reset_state() for metric in self.metrics] and None)
 
-    def _at_once(self, key, function):
+    def _run_compiled(self, key, function):
         if self.run_eagerly or not tf.executing_eagerly():
             return function()
         return self.programs.get(key, lambda: tf.function(function, autograph=False).get_concrete_function())()
@@ -163,7 +163,7 @@ class Trainer(keras.Model):
                 end_pass = EndPass(loop, self.steps_per_execution)
                 stack.enter_context(self._steps_at_a_time(loop.per_call))
                 stack.enter_context(self._instead_of("train_function", loop))
-                arguments |= {"x": ticks(), "steps_per_epoch": loop.steps, "shuffle": False}
+                arguments |= {"x": placeholder_dataset(), "steps_per_epoch": loop.steps, "shuffle": False}
                 arguments |= {"callbacks": [end_pass, *callbacks]}
             return super().fit(**arguments)
 
@@ -171,11 +171,11 @@ class Trainer(keras.Model):
         """Warn where a fit of so many steps an epoch (0 where that is not known) ends before beta's schedule does."""
         updates = steps * epochs // (self.optimizer.gradient_accumulation_steps or 1)
         last = int(self.optimizer.iterations) + updates
-        if steps and last < self.objective.settles:
+        if steps and last < self.objective.schedule_end:
             warnings.warn(
                 f"This fit ends at optimizer step {last}, before the schedule of beta does at step "
-                f"{self.objective.settles}: the model is not trained on the ELBO then. Train for longer, or give the "
-                "schedule fewer steps.",
+                f"{self.objective.schedule_end}: the model is not trained on the ELBO then. Train for longer, or give "
+                "the schedule fewer steps.",
                 stacklevel=3,
             )
 
@@ -187,7 +187,7 @@ class Trainer(keras.Model):
         self._validation = loop = self._test_loop(split, steps)
         stack.callback(setattr, self, "_validation", None)
         calls = -(-loop.steps // loop.per_call)
-        return {"validation_data": ticks(), "validation_steps": calls * self.steps_per_execution}
+        return {"validation_data": placeholder_dataset(), "validation_steps": calls * self.steps_per_execution}
 
     def evaluate(
         self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None, callbacks=None,
@@ -216,7 +216,7 @@ class Trainer(keras.Model):
                     arguments |= {"batch_size": batch_size, "steps": steps}
                 else:
                     stack.enter_context(self._steps_at_a_time(loop.per_call))
-                    arguments |= {"x": ticks(), "steps": loop.steps}
+                    arguments |= {"x": placeholder_dataset(), "steps": loop.steps}
             if loop is not None:
                 loop.rewind()
                 stack.enter_context(self._instead_of("test_function", loop))
@@ -238,7 +238,7 @@ class Trainer(keras.Model):
         if self.run_eagerly or any(wants_every_batch(callback) for callback in callbacks):
             loop.per_call = 1
         elif loop.per_call == "auto":
-            loop.hurry()
+            loop.choose_steps_by_time()
         return loop
 
     def _test_loop(self, split, steps) -> Loop:
@@ -246,7 +246,7 @@ class Trainer(keras.Model):
         loop = Loop(self, split, None, training=False)
         loop.steps = min(steps or loop.batches, loop.batches)
         if not self.run_eagerly:
-            loop.hurry()
+            loop.choose_steps_by_time()
         return loop
 
     @contextlib.contextmanager

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import parameterized
 
-from kvae.numerics.chunks import in_chunks, looped
+from kvae.numerics.chunks import in_chunks, map_chunks
 
 
 def cumulated(x):
@@ -17,9 +17,9 @@ class PartsTest(parameterized.TestCase, tf.test.TestCase):
     def test_together_and_apart(self, total, rows):
         x = np.random.default_rng(0).normal(size=(total, 4, 2)).astype("f")
         expected = np.cumsum(np.exp(x), axis=1)[:, ::-1]
-        compiled = tf.function(lambda x: looped(cumulated, x, rows), jit_compile=True)
+        compiled = tf.function(lambda x: map_chunks(cumulated, x, rows), jit_compile=True)
         self.assertAllClose(in_chunks(cumulated, tf.constant(x), rows=rows), expected, rtol=1e-6)
-        self.assertAllClose(looped(cumulated, tf.constant(x), rows), expected, rtol=1e-6)
+        self.assertAllClose(map_chunks(cumulated, tf.constant(x), rows), expected, rtol=1e-6)
         self.assertAllClose(compiled(tf.constant(x)), expected, rtol=1e-6)
 
     def test_the_function_never_sees_more(self):
@@ -32,7 +32,7 @@ class PartsTest(parameterized.TestCase, tf.test.TestCase):
         in_chunks(function, tf.zeros([10, 2]), rows=4)
         self.assertEqual(seen, [4, 4, 2])
         seen.clear()
-        tf.function(lambda x: looped(function, x, 4))(tf.zeros([10, 2]))
+        tf.function(lambda x: map_chunks(function, x, 4))(tf.zeros([10, 2]))
         self.assertEqual(set(seen), {4})
 
 

@@ -101,7 +101,7 @@ class AllKnownTest(tf.test.TestCase):
         def gradients(x):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(tf.gather(table, [1, 3, 3]) * x * slope)
-            return compilation.all_known(tape.gradient(loss, [table, slope, other]))
+            return compilation.gradient_barrier(tape.gradient(loss, [table, slope, other]))
 
         def compiled(x):
             with noise.under_xla():
@@ -119,4 +119,4 @@ class AllKnownTest(tf.test.TestCase):
     def test_none_at_all(self):
         """A model whose weights are all held fast."""
         with noise.under_xla():
-            self.assertEqual(tf.function(lambda: compilation.all_known([]), jit_compile=True)(), [])
+            self.assertEqual(tf.function(lambda: compilation.gradient_barrier([]), jit_compile=True)(), [])
