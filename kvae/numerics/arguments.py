@@ -1,12 +1,154 @@
-"""Whole numbers that users give."""
+"""Numbers, seeds, sizes, choices and paths that users give: taken where they are plain, refused in one sentence.
 
-import numbers
+Each function returns the value as Python's own type. NumPy's and TensorFlow's scalars count as numbers. Strings, None,
+booleans, NaN and complex numbers do not.
+"""
+
+import math
+import operator
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_SEEDS = 2**32  # as many as `keras.utils.set_random_seed` takes
+
+
+def shown(value) -> str:
+    """A value as an error message shows it: short."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def whole(name: str, value, least: int | None = None, most: int | None = None) -> int:
+    """A whole number from `least` to `most`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    try:
+        found = operator.index(value)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be a whole number, got {shown(value)}.")
+    if least is not None and found < least:
+        raise ValueError(f"{name} must be at least {least}, got {shown(value)}.")
+    if most is not None and found > most:
+        raise ValueError(f"{name} must be at most {most}, got {shown(value)}.")
+    return found
 
 
 def check_at_least(least: int, **counts) -> None:
     """Raise a ValueError unless all are whole numbers, and large enough."""
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, numbers.Integral):
-            raise ValueError(f"{name} must be a whole number, got {count!r}.")
-        if count < least:
-            raise ValueError(f"{name} must be at least {least}, got {count}.")
+        whole(name, count, least)
+
+
+def number(
+    name: str, value, least: float | None = None, most: float | None = None,
+    above: float | None = None, below: float | None = None,
+) -> float:  # fmt: skip
+    """A finite real number with `least <= value <= most` and `above < value < below`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    low = f"{least:g} <= " if least is not None else f"{above:g} < " if above is not None else ""
+    high = f" <= {most:g}" if most is not None else f" < {below:g}" if below is not None else ""
+    wanted = f"{name} must be a finite number" + (f", {low}{name}{high}" if low or high else "")
+    found = _real(value)
+    fits = found is not None and math.isfinite(found)
+    fits = fits and (least is None or found >= least) and (most is None or found <= most)
+    if not fits or (above is not None and not found > above) or (below is not None and not found < below):
+        raise ValueError(f"{wanted}, got {shown(value)}.")
+    return found
+
+
+def _real(value) -> float | None:
+    """The value as a float, or None where it is no real number."""
+    if hasattr(value, "numpy") and not isinstance(value, np.generic):  # a tensor with a value
+        value = value.numpy()
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)) or not hasattr(value, "__float__"):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def is_number(value) -> bool:
+    """Whether it is a real number, infinite ones and NaN included."""
+    return _real(value) is not None
+
+
+def seed(value, name: str = "seed") -> int:
+    """A seed: a whole number from 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: for anything else, with the remedy.
+    """
+    try:
+        return whole(name, value, 0, _SEEDS - 1)
+    except ValueError:
+        remedy = ""
+        if value is None:
+            remedy = " For other numbers each time, draw one: int(numpy.random.default_rng().integers(2**32))."
+        elif isinstance(value, (np.random.Generator, np.random.RandomState)):
+            remedy = " Draw one from it: int(generator.integers(2**32))."
+        raise ValueError(f"{name} must be a whole number from 0 to 2**32 - 1, got {shown(value)}.{remedy}") from None
+
+
+def flag(name: str, value) -> bool:
+    """True or False.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {shown(value)}.")
+    return bool(value)
+
+
+def choice(name: str, value, choices: Sequence) -> Any:
+    """One of the choices.
+
+    Raises:
+        ValueError: for anything else; it lists them.
+    """
+    for one in choices:
+        if type(one) is type(value) and one == value:
+            return one
+    *most, last = map(repr, choices)
+    raise ValueError(f"{name} must be {', '.join(most)} or {last}, got {shown(value)}.")
+
+
+def sizes(name: str, value, least: int = 1) -> tuple[int, ...]:
+    """Whole numbers, as a tuple; one number is a tuple of one.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    rank = getattr(value, "ndim", None)
+    if value is None or isinstance(value, (str, bytes, dict)) or (rank is not None and rank > 1):
+        raise ValueError(f"{name} must be whole numbers, such as (64, 32), got {shown(value)}.")
+    value = value if isinstance(value, Iterable) and rank != 0 else (value,)
+    return tuple(whole(name, one, least) for one in value)
+
+
+def path(name: str, value) -> Path:
+    """A path of the file system.
+
+    Raises:
+        ValueError: for what is no path, or an empty one.
+    """
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise ValueError(f"{name} must be a path, such as 'runs/model', got {shown(value)}.")
+    found = os.fspath(value)
+    if isinstance(found, bytes) or "\0" in found:
+        raise ValueError(f"{name} must be a path, such as 'runs/model', got {shown(value)}.")
+    return Path(found)
