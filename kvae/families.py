@@ -9,27 +9,58 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kvae.numerics.arguments import flag, shown
 
-class Family(keras.layers.Layer):
+
+class Part(keras.layers.Layer):
     """Abstract: a Keras layer without `call`, used through `.distribution(...)`.
 
+    What is frozen in it (`trainable = False`, its own or that of a layer inside) stays so in files and copies.
+
     Args:
-        project: with True (the default) the family owns one Dense layer from the network's features to the
-            parameters. With False the network's output already is the parameters; its size is checked.
         name: the name of the layer.
         dtype: "float32" or "float64"; by default float64 under a float64 policy and float32 under any other.
     """
 
     taken = False  # whether a model uses it already
 
-    def __init__(self, project: bool = True, name: str | None = None, dtype: str | None = None):
+    def __init__(self, name: str | None = None, dtype: str | None = None):
         super().__init__(name=name, dtype=parameter_dtype(dtype))
-        self.project = bool(project)
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        return {"name": self.name, "dtype": self.compute_dtype}
+
+    def get_build_config(self):
+        """The shapes that `build` was called with, and the names of the layers that are frozen."""
+        frozen = [layer.name for layer in self._flatten_layers() if not layer.trainable]
+        return super().get_build_config() | ({"frozen": frozen} if frozen else {})
+
+    def build_from_config(self, config):
+        """Build for those shapes, and freeze what was frozen."""
+        super().build_from_config({key: value for key, value in config.items() if key != "frozen"})
+        if config.get("frozen"):
+            for layer in self._flatten_layers():  # from the outside in
+                layer.trainable = layer.name not in config["frozen"]
+
+
+class Family(Part):
+    """Abstract: a part with a projection from features to the parameters of its distribution.
+
+    Args:
+        project: with True (the default) the family owns one Dense layer from the network's features to the
+            parameters. With False the network's output already is the parameters; its size is checked.
+        name, dtype: see `Part`.
+    """
+
+    def __init__(self, project: bool = True, name: str | None = None, dtype: str | None = None):
+        super().__init__(name=name, dtype=dtype)
+        self.project = flag("project", project)
         self.projection: Any = None  # a layer, where the family has one
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
-        return {"project": self.project, "name": self.name, "dtype": self.compute_dtype}
+        return {"project": self.project} | super().get_config()
 
     def _add_projection(self, units: int, bias: list[float] | None = None):
         if self.project:
@@ -54,8 +85,8 @@ class Family(keras.layers.Layer):
 
 def parameter_dtype(dtype: str | None = None) -> str:
     """The dtype asked for; by default float64 under a float64 policy, float32 under any other."""
-    if dtype not in (None, "float32", "float64"):
-        raise ValueError(f"Parameters of distributions are float32 or float64, got dtype={dtype!r}.")
+    if not (dtype is None or isinstance(dtype, str)) or dtype not in (None, "float32", "float64"):
+        raise ValueError(f"Parameters of distributions are float32 or float64, got dtype={shown(dtype)}.")
     if dtype is not None:
         return dtype
     policy = keras.config.dtype_policy()

@@ -41,7 +41,7 @@ KEYS = ("x", "condition", "mask", "sample_weight")
 def unpack(data) -> Batch:
     """The `Batch` of `x`, `(x,)`, `(x, y)`, `(x, y, sample_weight)` with the condition y, or of a dict of `KEYS`."""
     if isinstance(data, list):
-        raise ValueError("x is a list. Give one array of shape [N, *event_shape], for example numpy.stack(x).")
+        return Batch(data)  # of examples, see `kvae.data.arrays`
     if isinstance(data, tuple) and hasattr(data, "train"):
         raise ValueError("These are all parts of a data set: give one of them, such as data.test.")
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)

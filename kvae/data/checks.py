@@ -3,14 +3,13 @@
 from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
 
 from kvae.data import conditions
-from kvae.data.batch import unpack
-from kvae.data.splits import Split, observed
+from kvae.data.arrays import table
+from kvae.data.splits import Split
 from kvae.data.support import Support, support_error
+from kvae.numerics.arguments import shown
 
-CHECKED_BATCHES = 8
 ROWS = 512  # of an array checked at a time: they stay in the cache
 
 
@@ -19,6 +18,8 @@ class HasSupport(Protocol):
 
     support: Support
     event_shape: tuple[int, ...]
+    compute_dtype: str
+    columns: tuple[str, ...] | None  # the names of x's columns, where it was fitted to a data frame
 
 
 def check_shape(shape, event_shape, what="x") -> None:
@@ -42,6 +43,7 @@ def check_split(split: Split, likelihood: HasSupport, condition_shape=None) -> N
     """Raise a ValueError unless every example of the split is one that the likelihood explains, with its condition."""
     check_shape((len(split), *split.event_shape), likelihood.event_shape)
     conditions.checked(split.y, condition_shape, len(split))
+    check_columns(split.columns, likelihood)
     first = 0
     for chunk in split.chunks(ROWS):
         mask = None if split.mask is None else split.mask[first : first + len(chunk)]
@@ -55,54 +57,36 @@ def check_values(x: np.ndarray, mask, likelihood: HasSupport, first: int = 0) ->
         raise ValueError(support_error(x, likelihood.support, type(likelihood).__name__, first, mask))
 
 
+def check_columns(columns: tuple[str, ...] | None, likelihood: HasSupport) -> None:
+    """Raise a ValueError where named columns are others than the model was fitted to, or in another order."""
+    known = likelihood.columns
+    if columns is None or known is None or columns == known:
+        return
+    missing, other = [n for n in known if n not in columns], [n for n in columns if n not in known]
+    what = f"x lacks {missing}" if missing else f"x has {other} besides" if other else "x has them in another order"
+    raise ValueError(
+        f"This model was fitted to the columns {shown(list(known))}, but {what}. Give those columns in that order: "
+        "x[list(vae.likelihood.columns)]."
+    )
+
+
 def check_weight(weight) -> None:
     """Raise a ValueError unless a batch's sample weights are one number per example."""
     if weight.shape.rank not in (None, 1):
         raise ValueError(f"sample_weight must have shape [B], one number per example, got {weight.shape}.")
 
 
-class CheckedDataset:
-    """A `tf.data.Dataset` whose first batches are checked in the pipeline.
+def check_rows(z, size: int) -> np.ndarray:
+    """Codes `[..., B, size]` as an array.
 
-    Attributes:
-        dataset: the same elements, with the check in between.
-        error: the ValueError that the check raised, or None. TensorFlow wraps it in an error of its own.
+    Raises:
+        ValueError: for another shape, or numbers that are not finite.
     """
-
-    def __init__(self, dataset: tf.data.Dataset, likelihood: HasSupport, condition_shape=None):
-        self.error: ValueError | None = None
-        spec = unpack(dataset.element_spec)
-        if condition_shape is not None and not isinstance(spec.condition, tf.TensorSpec):
-            conditions.prepared(None, condition_shape)
-        if not isinstance(spec.x, tf.TensorSpec):
-            raise ValueError(f"x must be one tensor, but the dataset's elements have x = {spec.x}.")
-        if not (spec.x.dtype.is_floating or spec.x.dtype.is_integer or spec.x.dtype.is_bool):
-            raise ValueError(f"x must hold real numbers, but the dataset's x has dtype {spec.x.dtype.name}.")
-        if spec.x.shape.rank is not None:
-            check_shape(spec.x.shape.as_list(), likelihood.event_shape, "The dataset's x")
-        if dataset.cardinality() == 0:
-            raise ValueError("The dataset is empty.")
-
-        def look(x, condition, mask):
-            try:
-                conditions.checked(condition, condition_shape, len(x))
-                check_shape(x.shape, likelihood.event_shape, "The dataset's x")
-                check_values(x, None if spec.mask is None else observed(mask, x.shape), likelihood)
-            except ValueError as error:
-                self.error = error
-                raise
-            return np.True_
-
-        def check(i, element):
-            batch = unpack(element)
-            condition = 0 if condition_shape is None else batch.condition
-            seen = tf.cast(batch.x, tf.float32), condition, 0 if batch.mask is None else batch.mask
-            fine = tf.cond(
-                i < CHECKED_BATCHES,
-                lambda: tf.numpy_function(look, seen, tf.bool),
-                lambda: tf.constant(True),
-            )
-            with tf.control_dependencies([fine]):
-                return tf.nest.map_structure(tf.identity, element)
-
-        self.dataset = dataset.enumerate().map(check)
+    z, missing, _ = table(z, "z")
+    if np.ndim(z) < 2 or z.shape[-1] != size:
+        advice = " Give a batch: z[None]." if np.shape(z) == (size,) else ""
+        raise ValueError(f"z must have shape [..., B, {size}], got {np.shape(z)}.{advice}")
+    z = np.asarray(z)
+    if missing is not None or not np.isfinite(z).all():
+        raise ValueError("z holds values that are not finite.")
+    return z

@@ -1,21 +1,17 @@
 """From what users give, arrays or pipelines, to splits and batches."""
 
-import inspect
 import math
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from kvae.data import conditions
+from kvae.data import conditions, pipelines
+from kvae.data.arrays import SparseRows, is_pipeline, table
 from kvae.data.batch import Batch, unpack
 from kvae.data.checks import ROWS, HasSupport, check_split
-from kvae.data.splits import Split, numbers
-
-
-def is_array(x) -> bool:
-    """Whether x is one array in memory, rather than a pipeline."""
-    return isinstance(x, Split) or (hasattr(x, "__array__") and not isinstance(x, tf.data.Dataset))
+from kvae.data.splits import Split, both, numbers, observed
+from kvae.numerics.arguments import number
 
 
 def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=32) -> Split | None:
@@ -24,7 +20,7 @@ def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=
     Arrays come as `x`, `(x,)`, `(x, y)`, `(x, y, sample_weight)` or a dict. y, which may be a condition, goes along.
     """
     mask = None
-    if isinstance(x, (list, tuple, dict)):
+    if isinstance(x, (tuple, dict)):
         inner = unpack(x)
         for name, within, beside in (("sample_weight", inner.weight, sample_weight), ("y", inner.condition, y)):
             if within is not None and beside is not None:
@@ -34,23 +30,52 @@ def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=
         sample_weight = sample_weight if inner.weight is None else inner.weight
     if x is None:
         raise ValueError("There is no x: give an array, a split of kvae.data, or a tf.data.Dataset.")
-    if not is_array(x):
+    if is_pipeline(x):
         return None
     if isinstance(x, Split):
         given = {"y": y, "sample_weight": sample_weight, "mask": mask, "batch_size": batch_size}
         return x.replace(**{name: value for name, value in given.items() if value is not None})
-    x = np.asarray(x)
-    if x.ndim == 0:
-        raise ValueError(f"x must be an array of shape [N, *event_shape], got the scalar {x}.")
-    y = None if y is None else np.asarray(y)
-    return Split(numbers(x), y, sample_weight, batch_size=batch_size or default_batch_size, mask=mask)
+    values, missing, columns = table(x)
+    mask = both(missing, None if mask is None else observed(mask, np.shape(values)))
+    return Split(
+        numbers(values), y, sample_weight, batch_size=batch_size or default_batch_size, mask=mask, columns=columns
+    )
 
 
-def as_tuples(data):
-    """The pipeline itself; of a generator the elements as tuples, which Keras asks for."""
-    if not inspect.isgenerator(data):
-        return data
-    return (element if isinstance(element, tuple) else (element,) for element in data)
+def examples(
+    data, likelihood: HasSupport, condition_shape=None, condition=None, mask=None, nan_is_missing: bool = False
+) -> Batch:
+    """The examples that a method of a model is given, converted and checked: arrays, in one batch.
+
+    Args:
+        data: what `fit` takes.
+        likelihood, condition_shape: of the model.
+        condition, mask: beside the data. They count where the data bring their own, too.
+        nan_is_missing: whether NaN in x counts as missing where there is no mask.
+    """
+    batch = unpack(data) if isinstance(data, (tuple, dict)) else Batch(data)
+    if is_pipeline(batch.x):
+        batch = _joined(list(pipelines.elements(batch.x)))
+    elif isinstance(batch.x, Split):
+        split = batch.x
+        x = split.array if split.sparse else split.x
+        batch = Batch(x, _first(batch.condition, split.y), _first(batch.mask, split.mask))
+        pipelines.check_columns(split.columns, likelihood)
+    _refuse_weights(batch.weight)
+    if condition is not None or condition_shape is None:
+        batch = batch._replace(condition=condition)
+    if mask is not None:
+        batch = batch._replace(mask=mask)
+    x = table(batch.x).values if not isinstance(batch.x, SparseRows) else batch.x
+    if not isinstance(x, SparseRows):
+        return pipelines.converted(batch, likelihood, condition_shape, nan_is_missing=nan_is_missing)
+    check_split(Split(x, mask=batch.mask), likelihood)
+    found = None if batch.mask is None else observed(batch.mask, x.shape)
+    return Batch(x, conditions.checked(batch.condition, condition_shape, len(x)), found)
+
+
+def _first(one, other):
+    return other if one is None else one
 
 
 def length(data) -> int:
@@ -63,21 +88,17 @@ def length(data) -> int:
 
 def count(data) -> int | None:
     """How many examples there are, None where a pipeline does not say."""
-    x = unpack(data).x
-    return len(x) if is_array(x) else None
+    x = data if isinstance(data, list) else unpack(data).x
+    return None if is_pipeline(x) or not hasattr(x, "__len__") else len(x)
 
 
 def divide(split: Split, share: float) -> tuple[Split, Split]:
     """The split without its last `share`, and that share (as Keras' `validation_split` does)."""
+    share = number("validation_split", share, above=0, below=1)
     keep = math.floor(len(split) * (1.0 - share))
-    if not 0.0 < share < 1.0 or keep in (0, len(split)):
+    if keep in (0, len(split)):
         raise ValueError(f"validation_split={share} of {len(split)} examples leaves one part empty.")
-
-    def part(rows):
-        arrays = {name: getattr(split, name) for name in ("array", "y", "sample_weight", "mask")}
-        return split.replace(**{name: array[rows] for name, array in arrays.items() if array is not None})
-
-    return part(slice(0, keep)), part(slice(keep, None))
+    return split.part(slice(0, keep)), split.part(slice(keep, None))
 
 
 def batches(data, likelihood: HasSupport, condition_shape=None) -> Iterator[Batch]:
@@ -95,39 +116,39 @@ def batches(data, likelihood: HasSupport, condition_shape=None) -> Iterator[Batc
             yield beside.map(lambda array, rows=rows: array[rows])._replace(x=x)
         return
     waiting: list[Batch] = []
-    for element in _elements(data):
+    for element in pipelines.elements(data):
         waiting.append(element)
         if sum(len(batch.x) for batch in waiting) >= ROWS:
-            yield from batches(_joined(waiting), likelihood, condition_shape)
+            yield from batches(_split(_joined(waiting)), likelihood, condition_shape)
             waiting = []
     if waiting:
-        yield from batches(_joined(waiting), likelihood, condition_shape)
+        yield from batches(_split(_joined(waiting)), likelihood, condition_shape)
 
 
 def in_memory(data) -> Split:
     """The examples in memory, for functions that read them more than once: a dataset may change its order each time."""
     split = split_of(data)
-    return _joined(list(_elements(data))) if split is None else split
+    return _split(_joined(list(pipelines.elements(data)))) if split is None else split
 
 
-def _elements(data) -> Iterator[Batch]:
-    """The batches of a finite dataset, as arrays."""
-    if not isinstance(data, tf.data.Dataset):
-        raise ValueError(f"data must be an array, a split of kvae.data or a tf.data.Dataset, got {type(data)}.")
-    if data.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("The dataset never ends: give data.take(n).")
-    empty = True
-    for element in data:
-        yield unpack(element).map(lambda tensor: tensor.numpy())
-        empty = False
-    if empty:
-        raise ValueError("The data are empty.")
+def _joined(parts: list[Batch]) -> Batch:
+    """Batches of what users hold as one batch of arrays."""
+    tables = [table(part.x) for part in parts]
+    masks = [both(one.mask, None if part.mask is None else observed(part.mask, np.shape(one.values)))
+             for one, part in zip(tables, parts, strict=True)]  # fmt: skip
+    mask = None
+    if any(one is not None for one in masks):
+        shapes = [np.shape(one.values) for one in tables]
+        mask = np.concatenate([np.ones(s, bool) if m is None else m for m, s in zip(masks, shapes, strict=True)])
+    beside = [
+        None if column[0] is None else np.concatenate([np.asarray(table(one).values) for one in column])
+        for column in zip(*((part.condition, part.weight) for part in parts), strict=True)
+    ]
+    return Batch(np.concatenate([np.asarray(one.values) for one in tables]), beside[0], mask, beside[1])
 
 
-def _joined(parts: list[Batch]) -> Split:
-    columns = [None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)]
-    x, condition, mask, weight = columns
-    return Split(x, condition, weight, mask=mask)
+def _split(batch: Batch) -> Split:
+    return Split(batch.x, batch.condition, batch.weight, mask=batch.mask)
 
 
 def _refuse_weights(weight) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kvae.data.arrays import SparseRows, part_of, table
 from kvae.numerics import noise
 from kvae.numerics.arguments import check_at_least
 
@@ -46,7 +47,9 @@ class Split:
     """One named part of a data set: an array with the way its rows become examples.
 
     Args:
-        array: `[N, *event_shape]`, numbers; a `np.memmap` stays on disk until its rows are used.
+        array: `[N, *event_shape]`, numbers: a NumPy array or anything that `fit` takes as one. A `np.memmap` stays on
+            disk and a sparse matrix stays sparse until its rows are used. What a masked array or a data frame marks as
+            missing is masked.
         y: labels `[N]` or None; carried along, never used by an unconditional model.
         sample_weight: `[N]` or None.
         scale: what the stored numbers are multiplied by.
@@ -55,35 +58,46 @@ class Split:
         batch_size: examples per training step.
         seed: of the binarisation and of the order of `dataset`.
         mask: `[N, *event_shape]`, 1 where the array was observed and 0 where it is missing, or None.
+        columns: the names of the columns, or None; by default a data frame's own.
     """
 
     def __init__(
-        self, array, y=None, sample_weight=None, scale=1.0, dynamic=False, batch_size=128, seed=0, mask=None
+        self, array, y=None, sample_weight=None, scale=1.0, dynamic=False, batch_size=128, seed=0, mask=None,
+        columns=None,
     ):  # fmt: skip
+        array, missing, names = table(array)
+        if array.ndim == 0:
+            raise ValueError(f"x must be an array of shape [N, *event_shape], got the scalar {array}.")
         if len(array) == 0:
             raise ValueError("The data are empty: an array of shape " + str(np.shape(array)) + ".")
+        y = None if y is None else labels(y)
+        sample_weight = None if sample_weight is None else weights(sample_weight)
         for name, other in (("y", y), ("sample_weight", sample_weight)):
             if other is not None and len(other) != len(array):
                 raise ValueError(f"x has {len(array)} rows but {name} has {len(other)}.")
         check_at_least(1, batch_size=batch_size)
-        on_disk = isinstance(array, np.memmap) and array.flags.c_contiguous
-        self.array, self.y = array if on_disk else np.ascontiguousarray(array), y
-        self.sample_weight = None if sample_weight is None else weights(sample_weight)
-        self.mask = None if mask is None else observed(mask, np.shape(array))
+        as_it_is = isinstance(array, SparseRows) or (isinstance(array, np.memmap) and array.flags.c_contiguous)
+        self.array, self.y = array if as_it_is else np.ascontiguousarray(array), y
+        self.sample_weight = sample_weight
+        self.mask = both(missing, None if mask is None else observed(mask, np.shape(array)))
+        self.columns = names if columns is None else tuple(columns)
         self.scale, self.dynamic = float(scale), bool(dynamic)
         self.batch_size, self.seed = int(batch_size), int(seed)
 
     def replace(self, **changes) -> "Split":
         """This split with other constructor arguments."""
-        names = ("array", "y", "sample_weight", "scale", "dynamic", "batch_size", "seed", "mask")
+        names = ("array", "y", "sample_weight", "scale", "dynamic", "batch_size", "seed", "mask", "columns")
         return Split(**{name: getattr(self, name) for name in names} | changes)
 
     def first(self, n: int) -> "Split":
         """The first n examples, or all if there are fewer, with the same values as in the whole split."""
         check_at_least(1, n=n)
-        beside = ("y", "sample_weight", "mask")
-        cut = {name: getattr(self, name)[:n] for name in beside if getattr(self, name) is not None}
-        return self.replace(array=self.array[:n], **cut)
+        return self.part(slice(0, n))
+
+    def part(self, rows) -> "Split":
+        """The rows of a slice, or of an array of row numbers, with what goes with them."""
+        arrays = {name: getattr(self, name) for name in ("array", "y", "sample_weight", "mask")}
+        return self.replace(**{name: part_of(array, rows) for name, array in arrays.items() if array is not None})
 
     def __len__(self):
         return len(self.array)
@@ -94,6 +108,11 @@ class Split:
 
     def __array__(self, dtype=None, copy=None):
         return self.x if dtype is None else self.x.astype(dtype)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the array is a sparse matrix, whose rows are made dense batch by batch."""
+        return isinstance(self.array, SparseRows)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -173,7 +192,7 @@ class Split:
 
     def _rows_of(self):
         """A function of the graph from rows to what is stored there."""
-        if not isinstance(self.array, np.memmap):
+        if not isinstance(self.array, (np.memmap, SparseRows)):
             array = tf.constant(self.array)
             return lambda rows: tf.gather(array, rows)
 
@@ -184,27 +203,37 @@ class Split:
         return read
 
 
-def numbers(x: np.ndarray) -> np.ndarray:
-    """x as numbers that TensorFlow can hold: float32 for other floats, integers and booleans as they are."""
-    if x.dtype.kind not in "buif":
-        raise ValueError(f"x must hold real numbers, but its dtype is {x.dtype}. Convert it with x.astype('float32').")
-    return x.astype(np.float32) if x.dtype in (np.float64, np.float16) else x
+def numbers(x):
+    """x as numbers for training: float32 for other floats, integers and booleans as they are."""
+    return x.astype(np.float32) if x.dtype == np.float64 else x
+
+
+def labels(y) -> np.ndarray:
+    """Labels as an array, words too: a model that is not conditional carries them along."""
+    if isinstance(y, (str, dict, set)) or np.ndim(y) == 0:
+        raise ValueError(f"y must be one label or vector for each example, got {y!r:.80}.")
+    try:
+        return table(y, "y").values
+    except ValueError:
+        return np.asarray(y)
 
 
 def weights(sample_weight) -> np.ndarray:
     """Sample weights as float32 `[N]`, checked."""
-    weight = np.asarray(sample_weight, np.float32)
+    weight = np.asarray(table(sample_weight, "sample_weight").values, np.float32)
     if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError(
             f"sample_weight must be finite numbers >= 0 of shape [N], one per example, got shape {weight.shape} "
             f"with values from {weight.min()} to {weight.max()}."
         )
+    if not weight.any():
+        raise ValueError("sample_weight is 0 for every example: nothing would count. Leave it out to weigh all alike.")
     return weight
 
 
 def observed(mask, shape) -> np.ndarray:
     """A mask for an array of this shape as booleans, checked."""
-    mask = np.asarray(mask)
+    mask = np.asarray(table(mask, "The mask").values)
     if mask.shape != tuple(shape):
         raise ValueError(
             f"The mask has shape {mask.shape}, but it must have that of x, {tuple(shape)}: 1 where a value was "
@@ -216,3 +245,8 @@ def observed(mask, shape) -> np.ndarray:
             f"{mask.max()}. Uncertain values may be given less weight as examples: sample_weight."
         )
     return mask.astype(bool, copy=False)
+
+
+def both(mask: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    """True where both masks are; None counts as True everywhere."""
+    return other if mask is None else mask if other is None else mask & other

@@ -33,6 +33,7 @@ class Likelihood(Family):
     per_element = 1
     other_projection_name = "other_projection"
     event_shape: tuple[int, ...]
+    columns: tuple[str, ...] | None = None  # of x, where the model was fitted to a data frame
 
     def __init__(self, project: bool = True, kernel_size: int = 1, name: str | None = None, dtype: str | None = None):
         super().__init__(project=project, name=name, dtype=dtype)
@@ -44,6 +45,15 @@ class Likelihood(Family):
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
         return super().get_config() | {"kernel_size": self.kernel_size}
+
+    def get_build_config(self):
+        """Those of `Part`, and the names of x's columns where the model was fitted to a data frame."""
+        return super().get_build_config() | ({"columns": list(self.columns)} if self.columns else {})
+
+    def build_from_config(self, config):
+        """Build for those shapes, and take the names."""
+        super().build_from_config({key: value for key, value in config.items() if key != "columns"})
+        self.columns = tuple(config["columns"]) if config.get("columns") else None
 
     def build(self, feature_shape, event_shape):
         """Make the projections from features to the first parameter of each element, and to the others.

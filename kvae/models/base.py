@@ -5,13 +5,9 @@ import tensorflow as tf
 
 from kvae.data import checks, conditions, statistics
 from kvae.data.batch import Batch, unpack
-from kvae.data.splits import Split
-from kvae.likelihoods import Likelihood
-from kvae.numerics import noise
+from kvae.numerics import arguments, noise
 from kvae.numerics.compilation import gradient_barrier
 from kvae.objectives import Objective, Terms
-from kvae.posteriors import Posterior
-from kvae.priors import Prior
 from kvae.training.trackers import Faults, Trackers
 from kvae.training.trainer import Trainer
 
@@ -30,15 +26,9 @@ class LatentVariableModel(Trainer):
         trackers, faults: what is counted, see `kvae.training.trackers`.
     """
 
-    objective: Objective
-    posterior: Posterior
-    likelihood: Likelihood
-    prior: Prior
-    condition_shape: tuple[int, ...] | None
-
     def __init__(self, objective: Objective, seed: int, with_kl: bool = True, name: str | None = None):
         super().__init__(name=name)
-        self.objective, self.seed = objective, int(seed)
+        self.objective, self.seed = objective, arguments.seed(seed)
         names = ("draws", "passes", "position", "pass_length")
         self.draws, self.passes, self.position, self.pass_length = (self._counter(name) for name in names)
         self.trackers = Trackers(objective.beta(tf.constant(0, tf.int64)) is not None, with_kl)
@@ -89,31 +79,10 @@ class LatentVariableModel(Trainer):
         """The trackers: loss, elbo, reconstruction, kl, and beta where it moves; see `kvae.training.trackers`."""
         return self.trackers.metrics
 
-    def train_step(self, data):
-        """One optimizer step on a batch of a pipeline, as Keras calls it."""
-        batch = unpack(data)
-        with tf.control_dependencies([batch.x]):  # a pipeline that fails leaves the counter alone
-            self.draws.assign_add(1)
-        with noise.under_xla(bool(self.jit_compile) and not tf.executing_eagerly()):
-            self.step(batch, training=True, checked=False)
-        return self.trackers.logs()
-
-    def test_step(self, data):
-        """One evaluation step on a batch of a pipeline, as Keras calls it."""
-        self.step(unpack(data), training=False, checked=False)
-        return self.trackers.logs()
-
-    def predict(self, x, **kwargs):
-        """`reconstruct` by Keras' own loop, in batches, with callbacks: a NumPy array.
-
-        Conditions and masks come with a split, with the `(x, y)` of a dataset, or in a dict as in `fit`.
-        """
-        with self._without_jit():
-            return super().predict(x.dataset(shuffle=False) if isinstance(x, Split) else x, **kwargs)
-
     def predict_step(self, data):
         """One batch of `predict`, as Keras calls it."""
-        return self._reconstruct(self.prepared(unpack(data)))
+        batch = unpack(data)
+        return self.marked(batch, self._reconstruct(self.prepared(batch)))
 
     def step(self, batch: Batch, training=False, checked=True):
         """One step on a batch; `checked`: what was observed of x is known to be in the support."""
@@ -172,18 +141,37 @@ class LatentVariableModel(Trainer):
         penalty = tf.add_n([tf.cast(p, reconstruction.dtype) for p in self.losses]) if self.losses else 0.0
         loss = self.objective.loss(terms, iteration)  # [B]
         self.trackers.update(loss + penalty, reconstruction, kl, self.objective.beta(iteration), batch.weight)
-        outside = False if checked else self._outside(batch)
         bad = [_not_finite(reconstruction), False if kl is None else _not_finite(kl)]
         if training:
-            self.faults.update_state(self.draws.value, *bad, outside)
+            self.faults.update_state(self.draws.value, *bad, *self._outside(batch, checked))
         else:
-            self.test_faults.update_state(1, *bad, outside)
+            self.test_faults.update_state(1, *bad, *self._outside(batch, checked))
         examples = _over_replicas(tf.cast(tf.shape(loss)[0], loss.dtype))
         return tf.reduce_sum(tf.cast(batch.weight, loss.dtype) * loss) / examples + penalty / _replicas()
 
-    def _outside(self, batch):
-        outside = self.likelihood.support.outside(batch.x)
-        return tf.reduce_any(outside if batch.mask is None else tf.logical_and(outside, batch.mask))
+    def _outside(self, batch, checked) -> tuple:
+        """Whether a batch that is `prepared` has an x outside the support, and a condition that there is none of."""
+        if checked:
+            return False, False
+        condition = False if batch.condition is None else _not_finite(batch.condition)
+        return tf.reduce_any(self._rows_outside(batch.x, batch.mask)), condition
+
+    def _rows_outside(self, x, mask):
+        """Which rows of x, `[B, *event_shape]`, have a value outside the support where they were observed: `[B]`."""
+        outside = self.likelihood.support.outside(x)
+        if mask is not None:
+            outside = tf.logical_and(outside, tf.cast(mask, tf.bool))
+        return tf.reduce_any(tf.reshape(outside, [tf.shape(x)[0], -1]), axis=1)
+
+    def marked(self, batch: Batch, result, axis: int = 0):
+        """A result of a batch as it came, with NaN in the rows whose x is outside the support; `axis` is that of rows.
+
+        This is the rule inside compiled graphs, where no error can be raised. The other rows stay as they are.
+        """
+        outside = self._rows_outside(batch.x, batch.mask)
+        shape = [1] * result.shape.rank
+        shape[axis] = -1
+        return tf.where(tf.reshape(outside, shape), tf.constant(float("nan"), result.dtype), result)
 
     def _noise(self, seed, stream, first, rows, samples):
         """Standard normal noise `[S, B, noise size]`; that of an example depends on its number alone."""

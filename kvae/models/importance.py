@@ -12,6 +12,7 @@ from kvae.data.batch import Batch
 from kvae.numerics import divergences, noise
 from kvae.numerics.chunks import even_chunk_size, map_chunks
 from kvae.numerics.compilation import prefers_xla
+from kvae.numerics.effective_samples import warn_of_few
 
 FLOATS_AT_A_TIME = 16_000_000  # of the decoder's widest layer, in memory
 _FLOATS_IN_CACHE = 1_000_000
@@ -101,18 +102,24 @@ class ImportanceSampler:
         eps = tf.reshape(noise.many_normals(seed, noise.IMPORTANCE, first, rows * count, size), [rows, count, size])
         return self._function(self._terms_in_cache, jit_compile=True)(batch, parameters, eps)
 
-    def imputed(self, batch: Batch, samples: int, seed: int, output: str) -> tf.Tensor:
-        """x with its missing values filled in, see `kvae.VAE.impute`; the batch need not be prepared."""
-        chunk_size, parts = self.at_a_time(samples), []
+    def imputed(self, batch: Batch, samples: int, seed: int, count: int | None) -> tf.Tensor:
+        """x with its missing values filled in `[n, B, *event_shape]`, see `kvae.VAE.impute`; need not be prepared.
+
+        `count` is the number of draws; None is for the mean, n = 1.
+        """
+        chunk_size, parts, effective = self.at_a_time(samples), [], []
         for first in range(0, len(batch.x), chunk_size):
             part = self.vae.prepared(batch.map(lambda array, rows=slice(first, first + chunk_size): array[rows]))
             rows, size = len(part.x), math.prod(self.vae.event_shape)
-            eps = self.normals(seed, first * samples, rows, samples)
-            uniform = None
-            if output == "sample":
-                uniform = noise.uniform(seed, noise.PIXELS, first, rows, 1 + size, part.x.dtype)
-            parts.append(self._function(self._imputed)(part, self.parameters(part), eps, uniform))
-        return tf.concat(parts, axis=0)
+            eps, uniform = self.normals(seed, first * samples, rows, samples), None
+            if count is not None:
+                uniform = noise.uniform(seed, noise.PIXELS, first, rows, count * (1 + size), part.x.dtype)
+                uniform = tf.transpose(tf.reshape(uniform, [rows, count, 1 + size]), [1, 0, 2])
+            filled, ess = self._function(self._imputed)(part, self.parameters(part), eps, uniform)
+            parts.append(filled)
+            effective.append(ess)
+        warn_of_few(tf.concat(effective, axis=0).numpy(), samples, "Give more samples=.")
+        return tf.concat(parts, axis=1)
 
     def _imputed(self, batch, parameters, eps, uniform):
         likelihood = self.vae.likelihood
@@ -120,13 +127,16 @@ class ImportanceSampler:
         p = likelihood.distribution(self.vae.decode_features(z, batch.condition))
         weight = tf.nn.softmax(likelihood.log_prob(p, batch.x, batch.mask) + log_ratio, axis=0)  # [S, B]
         if uniform is None:
-            filling = tf.einsum("sb,sb...->b...", weight, p.mean())
+            filling = tf.einsum("sb,sb...->b...", weight, p.mean())[None]
         else:  # z_k by its weight: k is the number of partial sums below a uniform number
-            k = tf.reduce_sum(tf.cast(tf.cumsum(weight, axis=0)[:-1] < uniform[:, 0], tf.int32), axis=0)
-            z = tf.gather(tf.transpose(z, [1, 0, 2]), k, batch_dims=1)
+            below = tf.cumsum(weight, axis=0)[:-1, None] < uniform[None, :, :, 0]  # [S - 1, n, B]
+            k = tf.transpose(tf.reduce_sum(tf.cast(below, tf.int32), axis=0))  # [B, n]
+            z = tf.transpose(tf.gather(tf.transpose(z, [1, 0, 2]), k, batch_dims=1), [1, 0, 2])
             p = likelihood.distribution(self.vae.decode_features(z, batch.condition))
-            filling = likelihood.draw(p, tf.reshape(uniform[:, 1:], tf.shape(batch.x)))
-        return tf.where(batch.mask, batch.x, filling)
+            shape = tf.concat([tf.shape(uniform)[:2], self.vae.event_shape], axis=0)
+            filling = likelihood.draw(p, tf.reshape(uniform[:, :, 1:], shape))
+        effective = 1.0 / tf.reduce_sum(tf.square(weight), axis=0)
+        return tf.where(batch.mask, batch.x, filling), effective
 
     def normals(self, seed: int, first: int, examples: int, count: int) -> tf.Tensor:
         """Noise for `count` draws for each example, `[examples, count, noise size]`, from draw number `first` on."""

@@ -8,12 +8,30 @@ from pathlib import Path
 
 import keras
 
+from kvae.numerics import arguments
+
 _NOTE = "kvae.json"
+
+
+def check_saved(model, path: Path) -> None:
+    """Raise a ValueError where a `.keras` file of the model could not be read again."""
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
+        raise ValueError(f"filepath must end in .keras, got {str(path)!r}. For a SavedModel use vae.export(path).")
+    if path.suffix != ".keras":
+        raise ValueError(f"kvae writes .keras files, which keep everything; got {str(path)!r}. Use that ending.")
+    encoder, decoder = ({id(layer): layer for layer in network._flatten_layers()} for network in model.parts()[:2])
+    shared = sorted(encoder[key].name for key in encoder.keys() & decoder.keys())
+    if shared:
+        raise ValueError(
+            f"This model cannot be saved: encoder and decoder share the layers {shared}. A file would hold two copies "
+            "of them, which would part in the next training. Give each network its own layers, or save the weights "
+            "(vae.save_weights) and build the networks again."
+        )
 
 
 def save_model(model, path, note: dict | None = None) -> None:
     """Write `path` (ending in .keras) under a temporary name, then rename it; `note` is put into the file."""
-    path = Path(path)
+    path = arguments.path("path", path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")
     try:
         model.save(temporary)
@@ -40,9 +58,13 @@ def load_model(path):
         FileNotFoundError: where there is no such file.
         ValueError: where the file is truncated or damaged, or was written with a newer Keras that this one cannot read.
     """
-    path = Path(path)
+    path = arguments.path("path", path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path}.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder. If it is a SavedModel, load it with tf.saved_model.load(path).")
+    if path.suffix in (".h5", ".hdf5"):
+        raise ValueError(f"{path} is an HDF5 file. kvae reads .keras files; write one with vae.save('model.keras').")
     damaged = "it is truncated or damaged. Take a copy of it from elsewhere, or train again."
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not a readable .keras file: {damaged}")

@@ -13,8 +13,11 @@ def even_chunk_size(total: int, maximum: int) -> int:
 
 
 def in_chunks(function, x, *beside, rows: int = ROWS) -> tf.Tensor:
-    """function(x, *beside), a function from rows to rows, called for `rows` rows at a time. None stays None."""
-    if x.shape[0] <= rows:
+    """function(x, *beside), a function from rows to rows, called for `rows` rows at a time. None stays None.
+
+    An x of a graph whose number of rows is not known runs whole.
+    """
+    if x.shape[0] is None or x.shape[0] <= rows:
         return function(x, *beside)
     parts = [slice(first, first + rows) for first in range(0, x.shape[0], rows)]
     return tf.concat([function(*(None if a is None else a[part] for a in (x, *beside))) for part in parts], axis=0)

@@ -13,15 +13,23 @@ _CONVOLUTIONS = ("Conv", "RNN", "LSTM", "GRU")
 class Programs:
     """A cache of compiled functions by key. Keras and TensorFlow do not track it.
 
+    Args:
+        state: a function that returns what the compiled functions were made for, such as the identity of the weights
+            they hold. Where it changes, all are made anew.
+
     Attributes:
         made: what has been made, by key.
     """
 
-    def __init__(self):
+    def __init__(self, state: Callable = lambda: None):
         self.made: dict = {}
+        self._state, self._made_for = state, state()
 
     def get(self, key, make: Callable) -> Callable:
         """The function of this key, made by `make()` the first time."""
+        now = self._state()
+        if now != self._made_for:
+            self.made, self._made_for = {}, now
         if key not in self.made:
             self.made[key] = make()
         return self.made[key]
@@ -30,9 +38,30 @@ class Programs:
         """A method as a TensorFlow function: traced once for all batch sizes, or compiled by XLA for each."""
 
         def make():
-            return tf.function(method, jit_compile=jit_compile, reduce_retracing=not jit_compile)
+            return tf.function(_Own(method), jit_compile=jit_compile, reduce_retracing=not jit_compile)
 
         return self.get(method.__qualname__, make)
+
+
+class _Own:
+    """A function that TensorFlow counts by itself, when it looks for too much tracing.
+
+    It counts by the code of a function, which all models share: several models would look like one that is traced again
+    and again.
+    """
+
+    def __init__(self, function: Callable):
+        self.function = function
+        self.__name__ = function.__name__
+
+    def __call__(self, *arguments, **keywords):
+        return self.function(*arguments, **keywords)
+
+
+def count_apart(function) -> None:
+    """Let TensorFlow count the traces of a function of Keras' by itself, too, see `_Own`."""
+    if hasattr(function, "_key_for_call_stats"):
+        function._key_for_call_stats = function
 
 
 def compiled(function: Callable, jit: bool) -> Callable:
@@ -42,7 +71,18 @@ def compiled(function: Callable, jit: bool) -> Callable:
         with noise.under_xla(jit):
             return function(*arguments, **keywords)
 
-    return tf.function(traced, jit_compile=jit, reduce_retracing=not jit, autograph=False)
+    return tf.function(_Own(traced), jit_compile=jit, reduce_retracing=not jit, autograph=False)
+
+
+def identity_of(networks) -> tuple:
+    """What changes with the networks: they themselves, their layers and the variables that these hold."""
+    found: list[int] = []
+    for network in networks:
+        for layer in network._flatten_layers():
+            found.append(id(layer))
+            found.extend(map(id, layer._trainable_variables))
+            found.extend(map(id, layer._non_trainable_variables))
+    return tuple(found)
 
 
 def gradient_barrier(gradients: list) -> list:

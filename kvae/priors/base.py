@@ -1,12 +1,11 @@
 """What a prior p(z) is."""
 
-import keras
 from tensorflow_probability import distributions as tfd
 
-from kvae.families import parameter_dtype
+from kvae.families import Part
 
 
-class Prior(keras.layers.Layer):
+class Prior(Part):
     """Abstract: p(z), or p(z|c) in a conditional model, used through `.distribution(encode, condition)`.
 
     Draws come from noise through the distribution's bijector; a prior whose distribution has none overrides `draw`.
@@ -18,19 +17,11 @@ class Prior(keras.layers.Layer):
 
     conditional = False
     has_bijector = True
-    taken = False  # whether a model uses it already
-
-    def __init__(self, name: str | None = None, dtype: str | None = None):
-        super().__init__(name=name, dtype=parameter_dtype(dtype))
 
     def build(self, latent_dim, condition_shape=None):
         """Take the number of latent dimensions, and the shape of one condition."""
         del condition_shape
         self.latent_dim = int(latent_dim)
-
-    def get_config(self):
-        """Plain configuration: the constructor's arguments."""
-        return {"name": self.name, "dtype": self.compute_dtype}
 
     @property
     def noise_size(self) -> int:

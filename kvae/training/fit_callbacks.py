@@ -26,15 +26,22 @@ class StopOnFault(keras.callbacks.Callback):
 
     def __init__(self, non_finite: bool = True):
         super().__init__()
-        self.non_finite = non_finite
+        self.non_finite, self.batches = non_finite, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Raise an error where there was nothing to train on."""
+        if not self.batches:
+            raise ValueError("The data are empty: they gave no batch to train on.")
 
     def on_train_batch_end(self, batch, logs=None):
         """Read what the steps noted."""
+        self.batches += 1
         found = self.model.faults.found()
         if not found:
             return
-        if "support" in found:
-            raise ValueError(outside_message(f"Training stopped at step {found['support']}", self.model.likelihood))
+        for fault in ("support", "condition"):
+            if fault in found:
+                raise ValueError(outside_message(f"Training stopped at step {found[fault]}", self.model, fault))
         if not self.non_finite:
             return
         term = min(found, key=lambda kind: found[kind])
@@ -45,12 +52,24 @@ class StopOnFault(keras.callbacks.Callback):
         )
 
 
-def outside_message(what: str, likelihood) -> str:
-    """What to say of batches outside the support."""
+def outside_message(what: str, model, fault: str) -> str:
+    """What to say of batches outside the support, or with conditions that the model does not have."""
+    if fault == "condition":
+        classes = f"labels 0..{model.condition_shape[0] - 1}, or " if len(model.condition_shape) == 1 else ""
+        return (
+            f"{what}: a batch held a condition that this model does not take (or NaN). It takes {classes}finite "
+            f"numbers of shape {(None, *model.condition_shape)}."
+        )
+    likelihood = model.likelihood
     return (
         f"{what}: {type(likelihood).__name__} explains x in {likelihood.support.name}, but a batch held other values "
         "(or NaN). Scale or clean the data, or choose the likelihood that fits it."
     )
+
+
+def stops_quietly(callbacks: list) -> bool:
+    """Whether a callback of the user's ends the training where the loss is not finite."""
+    return any(isinstance(callback, keras.callbacks.TerminateOnNaN) for callback in callbacks)
 
 
 class EndPass(keras.callbacks.Callback):

@@ -137,8 +137,12 @@ class Loop:
             self._call(False, self.rows[2], 0, 1)
 
     def _call(self, may_jit: bool, rows, first: int, count: int) -> None:
-        numbers = (tf.constant(number, tf.int32) for number in (first, count))
-        self.logs = self._program(may_jit)(self.arrays, rows, *numbers)
+        numbers = [tf.constant(number, tf.int32) for number in (first, count)]
+        try:
+            self.logs = self._program(may_jit)(self.arrays, rows, *numbers)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            self.model.without_xla(error)  # raises it again, where it is another
+            self.logs = self._program(may_jit)(self.arrays, rows, *numbers)
 
     def _program(self, may_jit: bool):
         """The compiled loop, made once for a model and a way of preparing its data."""

@@ -60,9 +60,9 @@ class _Derived(keras.metrics.Metric):
 
 
 class Faults(keras.metrics.Metric):
-    """The first step at which a term was not finite, or x not in the support; 0 where that never happened."""
+    """The first step at which a term was not finite, or x or the condition not allowed; 0 where that never happened."""
 
-    KINDS = ("reconstruction", "kl", "support")
+    KINDS = ("reconstruction", "kl", "support", "condition")
 
     def __init__(self):
         super().__init__(name="faults")
@@ -74,7 +74,7 @@ class Faults(keras.metrics.Metric):
         self.first.assign(tf.where(new, tf.cast(step, "int64"), self.first))
 
     def result(self):
-        """The steps, int64 `[3]`, in the order of `KINDS`."""
+        """The steps, int64 `[4]`, in the order of `KINDS`."""
         return self.first.value
 
     def found(self) -> dict[str, int]:

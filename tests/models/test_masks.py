@@ -11,6 +11,7 @@ from absl.testing import parameterized
 from scipy import stats
 
 import kvae
+from kvae.data.batch import Batch
 from kvae.data.splits import Split
 from kvae.evaluate.per_example import per_example
 from tests.conformance import LIKELIHOODS, examples, make_vae
@@ -93,7 +94,8 @@ class FeedingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(vae.encode(X, Y).mean(), full)
         hidden = np.ones_like(X)
         hidden[:, 1, 1] = 0  # there the network sees 0.5, in `told` with a mask of ones
-        told = vae.encode(np.where(hidden > 0, X, 0.5).astype(np.float32), Y).mean()
+        half = Batch(np.where(hidden > 0, X, 0.5).astype(np.float32), Y)
+        told = vae.posterior.distribution(vae.encode_features(vae.prepared(half))).mean()
         self.assertNotAllClose(vae.encode(X, Y, hidden).mean(), told)
         vae.fit({"x": HOLES, "mask": MASK, "condition": Y}, epochs=2, verbose=0)
         self.assertNotAllClose(vae.encode(X, Y, MASK).mean(), before)
@@ -381,8 +383,8 @@ class ErrorsTest(tf.test.TestCase, parameterized.TestCase):
             vae.impute(X, MASK, output="median")
         with self.assertRaisesRegex(ValueError, "explains x in {0, 1}, but x"):
             vae.impute(HOLES, np.ones_like(MASK))
-        with self.assertRaisesRegex(ValueError, "x is a dict. Give x by itself"):
-            vae.impute({"x": X, "mask": MASK})
+        given = {"x": X, "mask": MASK}
+        self.assertAllEqual(vae.impute(given, samples=5), vae.impute(X, MASK, samples=5))
         points = kvae.VAE(*NETWORKS["mlp"](), posterior="deterministic", objective=kvae.objectives.ELBO(beta=0))
         with self.assertRaisesRegex(ValueError, "impute needs a density"):
             points.impute(X, MASK)
