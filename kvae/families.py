@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kvae.numerics.arguments import flag, number
+
 
 class Family(keras.layers.Layer):
     """Abstract: a Keras layer without `call`, used through `.distribution(...)`.
@@ -24,7 +26,7 @@ class Family(keras.layers.Layer):
 
     def __init__(self, project: bool = True, name: str | None = None, dtype: str | None = None):
         super().__init__(name=name, dtype=parameter_dtype(dtype))
-        self.project = bool(project)
+        self.project = flag("project", project)
         self.projection: Any = None  # a layer, where the family has one
 
     def get_config(self):
@@ -50,6 +52,12 @@ class Family(keras.layers.Layer):
             f"{network}'s output must have shape {expected} for one example, but it has {tuple(got)}. "
             "Give the last layer that size, or leave project=True."
         )
+
+
+def scale_range(floor, cap) -> tuple[float, float]:
+    """The smallest and the largest scale, 0 < floor < cap, checked."""
+    floor = number("floor", floor, above=0.0)
+    return floor, number("cap", cap, above=floor)
 
 
 def parameter_dtype(dtype: str | None = None) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 from kvae.data import sources
 from kvae.data.splits import Split, numbers
 from kvae.data.support import BINARY, REAL, UNIT, Support
+from kvae.numerics.arguments import choice, flag, number, whole
+from kvae.numerics.arguments import seed as checked_seed
 
 
 class Data(NamedTuple):
@@ -102,11 +104,10 @@ def from_arrays(
         levels: the highest pixel value.
         name: of the data set.
     """
-    if binarize not in (None, "static", "dynamic"):
-        raise ValueError(f"binarize must be None, 'static' or 'dynamic', got {binarize!r}.")
-    if not 0.0 <= validation < 1.0:
-        raise ValueError(f"validation is a part of the training data, 0 <= part < 1, got {validation!r}.")
-    if binarize and dequantize:
+    binarize = choice("binarize", binarize, (None, "static", "dynamic"))
+    validation = number("validation", validation, least=0.0, below=1.0)
+    seed, levels = checked_seed(seed), whole("levels", levels, 1)
+    if flag("dequantize", dequantize) and binarize:
         raise ValueError("binarize and dequantize exclude each other: binary data have no grey levels.")
     parts = {
         "train": (x_train, y_train),
@@ -127,9 +128,10 @@ def from_arrays(
             splits[part] = None
             continue
         array, scale = _pixels(np.asanyarray(x), levels)
+        own_seed = (seed + 7919 * salt) % 2**32
         if dequantize:
-            array, scale = _dequantized(array, levels, seed + 7919 * salt), 1.0
-        split = Split(array, y, None, scale, binarize is not None, batch_size, seed + 7919 * salt)
+            array, scale = _dequantized(array, levels, own_seed), 1.0
+        split = Split(array, y, None, scale, binarize is not None, batch_size, own_seed)
         if binarize is not None:
             _refuse_outside(split, part)
         if binarize == "static" or (binarize == "dynamic" and part != "train"):

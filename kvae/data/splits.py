@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.numerics import noise
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics.arguments import flag, number, whole
+from kvae.numerics.arguments import seed as checked_seed
 
 _CHUNK = 4096  # rows prepared at a time where a whole split is wanted
 _DATA_KEY = 1 << 40  # keeps the noise of data apart from a model's noise of the same seed
@@ -65,13 +66,12 @@ class Split:
         for name, other in (("y", y), ("sample_weight", sample_weight)):
             if other is not None and len(other) != len(array):
                 raise ValueError(f"x has {len(array)} rows but {name} has {len(other)}.")
-        check_at_least(1, batch_size=batch_size)
         on_disk = isinstance(array, np.memmap) and array.flags.c_contiguous
         self.array, self.y = array if on_disk else np.ascontiguousarray(array), y
         self.sample_weight = None if sample_weight is None else weights(sample_weight)
         self.mask = None if mask is None else observed(mask, np.shape(array))
-        self.scale, self.dynamic = float(scale), bool(dynamic)
-        self.batch_size, self.seed = int(batch_size), int(seed)
+        self.scale, self.dynamic = number("scale", scale), flag("dynamic", dynamic)
+        self.batch_size, self.seed = whole("batch_size", batch_size, 1), checked_seed(seed)
 
     def replace(self, **changes) -> "Split":
         """This split with other constructor arguments."""
@@ -80,7 +80,7 @@ class Split:
 
     def first(self, n: int) -> "Split":
         """The first n examples, or all if there are fewer, with the same values as in the whole split."""
-        check_at_least(1, n=n)
+        n = whole("n", n, 1)
         beside = ("y", "sample_weight", "mask")
         cut = {name: getattr(self, name)[:n] for name in beside if getattr(self, name) is not None}
         return self.replace(array=self.array[:n], **cut)
@@ -123,7 +123,7 @@ class Split:
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """A permutation of the rows, int32 `[N]`: a function of (seed, epoch) alone."""
-        key = [seed % 2**64, epoch]
+        key = [whole("seed", seed) % 2**64, whole("epoch", epoch, 0)]
         return np.random.Generator(np.random.Philox(key=key)).permutation(len(self)).astype(np.int32)
 
     def dataset(self, shuffle: bool = True, batch_size: int | None = None, epoch: int | None = None) -> tf.data.Dataset:
@@ -138,7 +138,8 @@ class Split:
             batch_size: the split's own by default.
             epoch: which pass; by default 0 when the dataset is first iterated over, and one more each time.
         """
-        size = batch_size or self.batch_size
+        size = self.batch_size if batch_size is None else whole("batch_size", batch_size, 1)
+        shuffle, epoch = flag("shuffle", shuffle), None if epoch is None else whole("epoch", epoch, 0)
         prepare, rows_of = self.preparation, self._rows_of()
         beside = {"condition": self.y, "mask": self.mask, "sample_weight": self.sample_weight}
         there = {name: tf.constant(array) for name, array in beside.items() if array is not None}

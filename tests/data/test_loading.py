@@ -226,7 +226,7 @@ class SourcesTest(tf.test.TestCase):
         x = np.zeros((10, 3), np.float32)
         for arguments, message in (
             ({"binarize": "always"}, "None, 'static' or 'dynamic', got 'always'"),
-            ({"validation": 1.0}, "0 <= part < 1"),
+            ({"validation": 1.0}, "0 <= validation < 1, got 1.0"),
             ({"validation": 0.01}, "leaves a split empty"),
             ({"dequantize": True}, "uint8"),
             ({"binarize": "static", "dequantize": True}, "exclude each other"),
