@@ -1,25 +1,29 @@
 """Data sets with a named train, validation and test part."""
 
-from pathlib import Path
+import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from kvae.data import sources
+from kvae.data import images, sources
 from kvae.data.splits import Split, numbers
 from kvae.data.support import BINARY, REAL, UNIT, Support
-from kvae.numerics.arguments import choice, flag, number, whole
+from kvae.numerics.arguments import choice, flag, number, shown, whole
+from kvae.numerics.arguments import path as checked_path
 from kvae.numerics.arguments import seed as checked_seed
 
 
 class Data(NamedTuple):
-    """A data set.
+    """A data set. Printed, it says what it holds.
 
     Attributes:
         train, validation, test: `Split`s; validation and test may be None.
         event_shape: the shape of one example.
         support: the `kvae.data.Support` of the examples.
         name: of the data set.
+        classes: the names of the classes 0, 1, ... of a folder of images with subfolders; otherwise ().
+        skipped: the files that `load(..., unreadable="skip")` left out.
     """
 
     train: Split
@@ -28,25 +32,50 @@ class Data(NamedTuple):
     event_shape: tuple[int, ...]
     support: Support
     name: str
+    classes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def __repr__(self):
+        parts = {part: split for part in ("train", "validation", "test") if (split := getattr(self, part)) is not None}
+        counts = ", ".join(f"{len(split):,} {part}" for part, split in parts.items())
+        lines = [f"{self.name}: {counts} examples of shape {self.event_shape}", f"values in {self.support.name}"]
+        stored = [split for split in parts.values() if not isinstance(split.array, np.memmap)]
+        if stored and not self.support.binary:
+            low = min(split.array.min() * split.scale for split in stored)
+            lines[-1] += f", from {low:.4g} to {max(split.array.max() * split.scale for split in stored):.4g}"
+        if self.train.dynamic:
+            lines[-1] += ", those to train on binarised anew for every batch"
+        if self.classes:
+            found = np.bincount(self.train.y, minlength=len(self.classes))
+            named = [f"{name} ({n:,})" for name, n in zip(self.classes[:10], found, strict=False)]
+            more = len(self.classes) - len(named)
+            lines.append(f"classes to train on: {', '.join(named)}" + (f" and {more} more" if more else ""))
+        if self.skipped:
+            more = f" and {len(self.skipped) - 3} more" if len(self.skipped) > 3 else ""
+            lines.append(f"left out, as they cannot be read: {', '.join(self.skipped[:3])}{more}")
+        return "\n  ".join(lines)
 
 
 def load(
-    name: str,
+    name: str | os.PathLike,
     validation: float = 0.1,
     binarize: str | None = None,
     dequantize: bool = False,
     batch_size: int = 128,
     seed: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | os.PathLike | None = None,
+    size: Sequence[int] | None = None,
+    channels: int | None = None,
+    unreadable: str = "raise",
 ) -> Data:
-    """Load a data set by name.
+    """Load a data set by name or path.
 
     Args:
         name: "digits", the 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn (1,500 train,
             297 test, a fixed split); "path.npz" with `x_train`, `x_test` and perhaps `y_train`, `y_test`,
             `x_validation`, `y_validation`; a folder, see `kvae.data.folder`: of MNIST's IDX files, of `.npy`
             files that are read as they are used, or of images; or the name of a data set in
-            tensorflow-datasets with images of one size or features, such as "mnist".
+            tensorflow-datasets with images or features, such as "mnist". A path may be a `pathlib.Path`.
         validation: the part of the training examples that becomes the validation split, 0 <= part < 1.
         binarize: None; "static", once, by `seed`; or "dynamic", the training split anew for every batch and
             the others once.
@@ -54,22 +83,33 @@ def load(
         batch_size: of the splits.
         seed: of the validation split, the binarisation, the dequantisation.
         data_dir: where tensorflow-datasets finds its files.
+        size, channels: (height, width), and 1 for grey or 3 for colours: what images of a folder or of
+            tensorflow-datasets are brought to, see `kvae.data.folder`. By default as they are.
+        unreadable: "raise" to stop at an image of a folder that cannot be read, "skip" to leave it out.
 
     Returns:
         `Data`. Integer pixels are scaled to [0, 1] (digits by 16, others by 255) and kept as uint8.
     """
-    levels = 255
+    if not isinstance(name, (str, os.PathLike)):
+        raise ValueError(f"name must be a path or the name of a data set, got {shown(name)}. {sources.READ}")
+    path, form, levels = checked_path("name", name).expanduser(), images.Form(size, channels, unreadable), 255
+    as_path = isinstance(name, os.PathLike) or name[0] in "./~" or name[-1] in "/\\"
+    if name == "digits" or path.suffix == ".npz":
+        form.refuse_arrays(name)
     if name == "digits":
-        parts = sources.digits()
-        levels = 16
-    elif name.endswith(".npz"):
-        parts = sources.npz(name)
-    elif Path(name).is_dir():
-        parts = sources.folder(name)
+        parts, levels = sources.digits(), 16
+    elif path.suffix == ".npz":
+        parts = sources.npz(path)
+    elif path.is_dir():
+        parts = sources.folder(path, size, channels, unreadable)
+    elif path.exists():
+        raise ValueError(f"{path} is a file that kvae does not read. {sources.READ}")
+    elif as_path:
+        raise FileNotFoundError(f"There is no file or folder {path}. {sources.READ}")
     else:
-        parts = sources.tensorflow_datasets(name, data_dir)
+        parts = sources.tensorflow_datasets(str(name), data_dir, form)
     return from_arrays(
-        **parts, name=name, validation=validation, binarize=binarize, dequantize=dequantize,
+        **parts, name=str(path), validation=validation, binarize=binarize, dequantize=dequantize,
         batch_size=batch_size, seed=seed, levels=levels,
     )  # fmt: skip
 
@@ -89,6 +129,8 @@ def from_arrays(
     seed: int = 0,
     levels: int = 255,
     name: str = "arrays",
+    classes: Sequence[str] = (),
+    skipped: Sequence[str] = (),
 ) -> Data:
     """Make a data set of arrays.
 
@@ -102,7 +144,7 @@ def from_arrays(
             given. The test part is never used for it.
         binarize, dequantize, batch_size, seed: see `load`.
         levels: the highest pixel value.
-        name: of the data set.
+        name, classes, skipped: see `Data`.
     """
     binarize = choice("binarize", binarize, (None, "static", "dynamic"))
     validation = number("validation", validation, least=0.0, below=1.0)
@@ -140,7 +182,9 @@ def from_arrays(
     train = splits["train"]
     assert train is not None
     support = BINARY if binarize else UNIT if dequantize else _support(train)
-    return Data(train, splits["validation"], splits["test"], train.event_shape, support, name)
+    return Data(
+        train, splits["validation"], splits["test"], train.event_shape, support, name, tuple(classes), tuple(skipped)
+    )
 
 
 def _divided(x, keep: int, seed: int) -> tuple:

@@ -146,6 +146,8 @@ class SourcesTest(tf.test.TestCase):
         self.assertAllEqual(data.train.array, np.stack([written[name] for name in order]))
         self.assertAllEqual(data.train.y, [0, 1, 1])
         self.assertAllEqual(data.test.array, written["test/cat/9"][None])
+        self.assertAllEqual(data.test.y, [1])  # the classes of all parts are numbered together
+        self.assertEqual(data.classes, ("ant", "cat"))
         flat = kvae.data.load(str(path / "train" / "cat"), validation=0)
         self.assertAllEqual(flat.train.array, np.stack([written["train/cat/1"], written["train/cat/2"]]))
         self.assertEqual((flat.train.y, flat.test), (None, None))
@@ -206,11 +208,13 @@ class SourcesTest(tf.test.TestCase):
                 self.assertEqual((data.event_shape, len(data.train), len(data.validation)), (shape, 6, 2))
                 self.assertLen(data.train.y, 6)
             for name, message in (
-                ("tf_flowers", "must be of one size, but those of 'tf_flowers' have"),
+                ("tf_flowers", r"must be of one size, but example 0 of 'tf_flowers' has shape .*size=\(64, 64\)"),
                 ("imdb_reviews", "no 'image' and no 'features', but \\['label', 'text'\\]"),
             ):
                 with self.assertRaisesRegex(ValueError, message):
                     kvae.data.load(name)
+            flowers = kvae.data.load("tf_flowers", validation=0, size=(6, 5))
+            self.assertEqual(flowers.event_shape, (6, 5, 3))
 
     def test_mnist_where_it_is_prepared(self):
         """The real thing, if KVAE_TFDS_DIR names a directory that holds it; otherwise its absence is an error."""
