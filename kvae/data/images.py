@@ -130,7 +130,7 @@ def _decoded(files: list[Path], form: Form, skipped: list[str] | None) -> Iterat
         except (OSError, tf.errors.OpError) as error:
             if skipped is None:
                 reason = error.message if isinstance(error, tf.errors.OpError) else str(error)
-                reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\]|\.$", "", reason)
+                reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:\w+\]", "", reason).strip(" .")
                 raise ValueError(
                     f"{file} cannot be read as an image: {reason}. Convert, repair or remove it, or leave such files "
                     "out with unreadable='skip'."
