@@ -41,8 +41,10 @@ class Data(NamedTuple):
         lines = [f"{self.name}: {counts} examples of shape {self.event_shape}", f"values in {self.support.name}"]
         stored = [split for split in parts.values() if not isinstance(split.array, np.memmap)]
         if stored and not self.support.binary:
-            low = min(split.array.min() * split.scale for split in stored)
-            lines[-1] += f", from {low:.4g} to {max(split.array.max() * split.scale for split in stored):.4g}"
+            low = min(np.fmin.reduce(split.array, axis=None) * split.scale for split in stored)  # beside NaN
+            high = max(np.fmax.reduce(split.array, axis=None) * split.scale for split in stored)
+            missing = any(np.isnan(split.array).any() for split in stored if split.array.dtype.kind == "f")
+            lines[-1] += f", from {low:.4g} to {high:.4g}" + (", and NaN" if missing else "")
         if self.train.dynamic:
             lines[-1] += ", those to train on binarised anew for every batch"
         if self.classes:
@@ -151,17 +153,29 @@ def from_arrays(
     seed, levels = checked_seed(seed), whole("levels", levels, 1)
     if flag("dequantize", dequantize) and binarize:
         raise ValueError("binarize and dequantize exclude each other: binary data have no grey levels.")
-    parts = {
-        "train": (x_train, y_train),
-        "validation": (x_validation, y_validation),
-        "test": (x_test, y_test),
-    }
+    given = {"train": (x_train, y_train), "validation": (x_validation, y_validation), "test": (x_test, y_test)}
+    parts = {part: _examples(part, x, y) for part, (x, y) in given.items()}
+    x_train, y_train = parts["train"]
+    if x_train is None:
+        raise ValueError("x_train must be an array of numbers [N, *event_shape], got None.")
+    for part, (x, _) in parts.items():
+        if x is not None and x.shape[1:] != x_train.shape[1:]:
+            raise ValueError(
+                f"The examples of x_{part} have shape {x.shape[1:]}, but those of x_train have {x_train.shape[1:]}."
+            )
+        if x is not None and x.dtype == np.uint8 and np.max(x, initial=0) > levels:
+            raise ValueError(
+                f"x_{part} holds pixels up to {np.max(x)}, but levels={levels} is the highest pixel value."
+            )
     if x_validation is None and validation > 0.0:
         keep = len(x_train) - round(validation * len(x_train))
         if keep in (0, len(x_train)):
-            raise ValueError(f"validation={validation} of {len(x_train)} examples leaves a split empty.")
+            raise ValueError(
+                f"validation={validation:g} of {len(x_train)} examples leaves a split empty. Give a larger part, or "
+                "validation=0 for none."
+            )
         for part, rows in zip(("train", "validation"), _divided(x_train, keep, seed), strict=True):
-            parts[part] = (np.asanyarray(x_train)[rows], None if y_train is None else np.asarray(y_train)[rows])
+            parts[part] = x_train[rows], None if y_train is None else np.asarray(y_train)[rows]
     if all(x is None or np.max(x, initial=0) <= 1 for x, _ in parts.values()):
         levels = 1  # binary pixels stored as uint8
     splits: dict[str, Split | None] = {}
@@ -169,7 +183,7 @@ def from_arrays(
         if x is None:
             splits[part] = None
             continue
-        array, scale = _pixels(np.asanyarray(x), levels)
+        array, scale = _pixels(x, levels)
         own_seed = (seed + 7919 * salt) % 2**32
         if dequantize:
             array, scale = _dequantized(array, levels, own_seed), 1.0
@@ -185,6 +199,25 @@ def from_arrays(
     return Data(
         train, splits["validation"], splits["test"], train.event_shape, support, name, tuple(classes), tuple(skipped)
     )
+
+
+def _examples(part: str, x, y) -> tuple:
+    """x as an array (memory-mapped ones as they are), or None; and y, checked."""
+    if x is None:
+        if y is not None:
+            raise ValueError(f"y_{part} is given without x_{part}.")
+        return None, None
+    if np.ma.is_masked(x):
+        raise ValueError(f"x_{part} is a masked array. Give its parts to kvae.data.Split(x.data, mask=~x.mask).")
+    try:
+        array = x if isinstance(x, np.memmap) else np.asarray(x)
+    except ValueError:
+        raise ValueError(f"x_{part} must hold examples of one shape, but those given differ.") from None
+    if array.ndim == 0 or array.dtype.kind not in "buif":
+        raise ValueError(f"x_{part} must be an array of numbers [N, *event_shape], got {shown(x)}.")
+    if y is not None and len(y) != len(array):
+        raise ValueError(f"x_{part} has {len(array)} rows but y_{part} has {len(y)}.")
+    return array, y
 
 
 def _divided(x, keep: int, seed: int) -> tuple:

@@ -60,7 +60,8 @@ class ELBO(Objective):
         schedules = keras.optimizers.schedules
         if isinstance(self.weight, (schedules.PolynomialDecay, schedules.CosineDecay)):
             return int(self.weight.decay_steps + getattr(self.weight, "warmup_steps", 0))
-        return int(getattr(self.weight, "steps", 0))
+        steps = getattr(self.weight, "steps", 0)
+        return int(steps) if is_number(steps) else 0
 
     def _check_ends(self) -> None:
         """Raise a ValueError where the schedule leaves [0, inf) at one of its ends."""

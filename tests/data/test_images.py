@@ -207,6 +207,9 @@ def test_printed():
     reals = kvae.data.from_arrays(np.array([[-1.5], [2.0]]), validation=0)
     assert repr(reals) == "arrays: 2 train examples of shape (1,)\n  values in the real numbers, from -1.5 to 2"
 
+    missing = kvae.data.from_arrays(np.array([[-1.5], [np.nan], [2.0]]), validation=0)
+    assert repr(missing).endswith("from -1.5 to 2, and NaN")
+
 
 def test_a_model_is_trained_on_photos(tmp_path):
     """From files of two sizes and kinds to finite numbers, under the likelihood of [0, 1]."""

@@ -235,9 +235,26 @@ class SourcesTest(tf.test.TestCase):
             ({"dequantize": True}, "uint8"),
             ({"binarize": "static", "dequantize": True}, "exclude each other"),
             ({"batch_size": 0}, "batch_size must be at least 1"),
+            ({"y_train": np.zeros(9)}, "x_train has 10 rows but y_train has 9"),
+            ({"y_test": np.zeros(9)}, "y_test is given without x_test"),
+            ({"x_test": x[:, :2]}, r"examples of x_test have shape \(2,\), but those of x_train have \(3,\)"),
+            ({"x_validation": x.astype(str)}, r"x_validation must be an array of numbers \[N, \*event_shape\], got"),
+            ({"x_test": np.full((2, 3), 17, np.uint8), "levels": 16}, "x_test holds pixels up to 17, but levels=16"),
         ):
             with self.assertRaisesRegex(ValueError, message):
                 kvae.data.from_arrays(x, **arguments)
+        for wrong, message in (
+            (None, "got None"),
+            (3.0, "array of numbers"),
+            ("abc", "array of numbers"),
+            ([[1, 2], [3]], "x_train must hold examples of one shape"),
+            ((row for row in x), "array of numbers"),
+            (x + 1j, "array of numbers"),
+            (np.array([[None]]), "array of numbers"),
+            (np.ma.masked_array(x, x == 0), r"x_train is a masked array. Give its parts to kvae.data.Split"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                kvae.data.from_arrays(wrong)
         with self.assertRaisesRegex(ValueError, r"\[0, 1\] for probabilities.*from 0 to 2"):
             kvae.data.from_arrays(np.array([[0.0], [2.0]]), validation=0, binarize="static")
 
