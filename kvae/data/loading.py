@@ -163,7 +163,7 @@ def from_arrays(
             raise ValueError(
                 f"The examples of x_{part} have shape {x.shape[1:]}, but those of x_train have {x_train.shape[1:]}."
             )
-        if x is not None and x.dtype == np.uint8 and np.max(x, initial=0) > levels:
+        if levels < 255 and x is not None and x.dtype == np.uint8 and np.max(x, initial=0) > levels:
             raise ValueError(
                 f"x_{part} holds pixels up to {np.max(x)}, but levels={levels} is the highest pixel value."
             )
