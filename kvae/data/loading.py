@@ -159,10 +159,6 @@ def from_arrays(
     if x_train is None:
         raise ValueError("x_train must be an array of numbers [N, *event_shape], got None.")
     for part, (x, _) in parts.items():
-        if x is not None and x.shape[1:] != x_train.shape[1:]:
-            raise ValueError(
-                f"The examples of x_{part} have shape {x.shape[1:]}, but those of x_train have {x_train.shape[1:]}."
-            )
         if levels < 255 and x is not None and x.dtype == np.uint8 and np.max(x, initial=0) > levels:
             raise ValueError(
                 f"x_{part} holds pixels up to {np.max(x)}, but levels={levels} is the highest pixel value."
@@ -195,6 +191,11 @@ def from_arrays(
         splits[part] = split
     train = splits["train"]
     assert train is not None
+    for part, one in splits.items():
+        if one is not None and one.event_shape != train.event_shape:
+            raise ValueError(
+                f"The examples of x_{part} have shape {one.event_shape}, but those of x_train have {train.event_shape}."
+            )
     support = BINARY if binarize else UNIT if dequantize else _support(train)
     return Data(
         train, splits["validation"], splits["test"], train.event_shape, support, name, tuple(classes), tuple(skipped)

@@ -106,6 +106,14 @@ class SourcesTest(tf.test.TestCase):
             self.assertEqual(binary.support.name, "{0, 1}")
             self.assertAllEqual(binary.train.x, np.eye(4))
 
+    def test_parts_have_one_shape(self):
+        images = np.zeros((9, 3, 2), np.uint8)
+        both = kvae.data.from_arrays(images, images[..., None], validation=0)
+        self.assertEqual((both.event_shape, both.test.event_shape), ((3, 2, 1), (3, 2, 1)))
+        message = r"x_test have shape \(3, 2\), but those of x_train have \(3, 2, 1\)"
+        with self.assertRaisesRegex(ValueError, message):
+            kvae.data.from_arrays(images, images / 255.0, validation=0)
+
     def test_idx_files(self):
         """Written byte by byte as the format says, plain and compressed."""
         path = pathlib.Path(self.create_tempdir().full_path)
