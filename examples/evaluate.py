@@ -13,22 +13,28 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import json
+import sys
 from pathlib import Path
 
-from absl import app, flags, logging
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import command_line
+from absl import app, flags
 
 FLAGS = flags.FLAGS
 
 
 def run(
     run=None, model=None, dataset=None, data_dir=None, binarize=None, part="test", examples=None,
-    importance_samples=5000, seed=0, output=None,
+    importance_samples=5000, seed=0, output=None, size=None, channels=None, unreadable=None,
 ) -> dict:  # fmt: skip
     """Evaluate and return names to `kvae.evaluate.Estimate`; the arguments are the flags."""
+    if output:
+        command_line.check_writable(Path(output).parent)
     import kvae
 
     vae = kvae.load_model(model or Path(run) / "model.keras")
-    data, split = load_part(vae, run, dataset, data_dir, binarize, part, examples)
+    data, split = load_part(vae, run, dataset, data_dir, binarize, part, examples, size, channels, unreadable)
     results = kvae.evaluate.summary(vae, split, samples=importance_samples, seed=seed)
     results["independent_pixels"] = kvae.evaluate.independent_pixels(vae, data.train, split)
     print(f"On the {len(split)} {part} examples of {data.name}:")
@@ -73,7 +79,10 @@ def _more(vae, data, split, seed: int, new: bool) -> dict:
     return found
 
 
-def load_part(vae, run=None, dataset=None, data_dir=None, binarize=None, part="test", examples=None):
+def load_part(
+    vae, run=None, dataset=None, data_dir=None, binarize=None, part="test", examples=None, size=None, channels=None,
+    unreadable=None,
+):  # fmt: skip
     """The data of a run, or of the flags, and the part of them to evaluate on."""
     import kvae
 
@@ -88,6 +97,9 @@ def load_part(vae, run=None, dataset=None, data_dir=None, binarize=None, part="t
         binarize=None if binarize == "none" else binarize,
         seed=trained.get("seed", 0),
         data_dir=data_dir or trained.get("data_dir"),
+        size=size or trained.get("size"),
+        channels=channels or trained.get("channels"),
+        unreadable=unreadable or trained.get("unreadable", "raise"),
     )
     split = getattr(data, part)
     if split is None:
@@ -98,31 +110,15 @@ def load_part(vae, run=None, dataset=None, data_dir=None, binarize=None, part="t
 def _define_flags():
     flags.DEFINE_string("run", None, "the --output of examples/train.py: model.keras and the flags it was trained with")
     flags.DEFINE_string("model", None, "a .keras file; by default the run's")
-    define_common_flags()
-
-
-def define_common_flags():
-    """What evaluate.py and compare.py both ask for."""
-    flags.DEFINE_string("dataset", None, "as for examples/train.py; by default the run's")
-    flags.DEFINE_string("data_dir", None, "where tensorflow-datasets finds its files")
-    flags.DEFINE_enum("binarize", None, ["dynamic", "static", "none"], "by default as in the run")
-    flags.DEFINE_enum("part", "test", ["train", "validation", "test"], "the part of the data")
-    flags.DEFINE_integer("examples", None, "how many of them, from the first on; by default all")
-    flags.DEFINE_integer("importance_samples", 5000, "draws of z for each example")
-    flags.DEFINE_integer("seed", 0, "of the draws")
-    flags.DEFINE_string("output", None, "a JSON file for the results")
+    command_line.define_evaluation_flags()
 
 
 def main(argv):
     """Read the flags and run."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Not a flag: {argv[1]}")
-    logging.set_verbosity(logging.WARNING)
     if not FLAGS.run and not (FLAGS.model and FLAGS.dataset):
         raise app.UsageError("Give --run, or --model and --dataset.")
-    run(**{name: FLAGS[name].value for name in (
-        "run", "model", "dataset", "data_dir", "binarize", "part", "examples", "importance_samples", "seed", "output"
-    )})  # fmt: skip
+    values = command_line.evaluation_flags()
+    command_line.start(argv, lambda: run(FLAGS.run, FLAGS.model, **values))
 
 
 if __name__ == "__main__":

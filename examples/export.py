@@ -9,6 +9,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import command_line
 from absl import app, flags
 
 FLAGS = flags.FLAGS
@@ -16,6 +22,7 @@ FLAGS = flags.FLAGS
 
 def run(model, saved_models, samples=100) -> str:
     """Export, check and return the path of the new version; the arguments are the flags."""
+    command_line.check_writable(saved_models)
     import numpy as np
     import tensorflow as tf
 
@@ -36,14 +43,12 @@ def run(model, saved_models, samples=100) -> str:
 def _define_flags():
     flags.DEFINE_string("model", None, "a .keras file", required=True)
     flags.DEFINE_string("saved_models", None, "the folder of the versions 1, 2, ...", required=True)
-    flags.DEFINE_integer("samples", 100, "draws of z for each row in the signature log_likelihood")
+    flags.DEFINE_integer("samples", 100, "draws of z for each row in the signature log_likelihood", lower_bound=1)
 
 
 def main(argv):
     """Read the flags and run."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Not a flag: {argv[1]}")
-    run(FLAGS.model, FLAGS.saved_models, FLAGS.samples)
+    command_line.start(argv, lambda: run(FLAGS.model, FLAGS.saved_models, FLAGS.samples))
 
 
 if __name__ == "__main__":

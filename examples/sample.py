@@ -10,8 +10,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import command_line
 from absl import app, flags
 
 FLAGS = flags.FLAGS
@@ -19,6 +23,7 @@ FLAGS = flags.FLAGS
 
 def run(model, n=50, seed=0, kind="mean", output="drawn"):
     """Draw, write and return x `[n, *event_shape]`; the arguments are the flags."""
+    command_line.check_writable(Path(output).parent)
     import numpy as np
 
     import kvae
@@ -42,17 +47,15 @@ def run(model, n=50, seed=0, kind="mean", output="drawn"):
 
 def _define_flags():
     flags.DEFINE_string("model", None, "a .keras file", required=True)
-    flags.DEFINE_integer("n", 50, "how many")
-    flags.DEFINE_integer("seed", 0, "of the draw; the same seed draws the same")
+    flags.DEFINE_integer("n", 50, "how many", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "of the draw; the same seed draws the same", lower_bound=0, upper_bound=2**32 - 1)
     flags.DEFINE_enum("kind", "mean", ["mean", "sample"], "means of p(x|z), or draws from it")
     flags.DEFINE_string("output", "drawn", "the files' name without its ending")
 
 
 def main(argv):
     """Read the flags and run."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Not a flag: {argv[1]}")
-    run(FLAGS.model, FLAGS.n, FLAGS.seed, FLAGS.kind, FLAGS.output)
+    command_line.start(argv, lambda: run(FLAGS.model, FLAGS.n, FLAGS.seed, FLAGS.kind, FLAGS.output))
 
 
 if __name__ == "__main__":

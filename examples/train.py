@@ -1,13 +1,14 @@
 """Train, evaluate, draw, save and export a VAE.
 
     python examples/train.py                                       # the embedded digits, well under a minute
-    python examples/train.py --dataset mnist --data_dir DIR --network conv --epochs 20
+    python examples/train.py --dataset mnist --data_dir DIR --binarize dynamic --network conv --epochs 20
+    python examples/train.py --dataset photos --size 64,64 --channels 3 --network conv
     python examples/train.py --dataset images.npz --likelihood normal --scale learned
 
 The default prints a log-likelihood of about -23 nats on the binarised digits; the model of independent pixels
-has about -27. Everything is written to --output: model.keras, history.json, model_card.json and figures; the
-SavedModel becomes the next version under --saved_models. Run again with the same --output, it goes on where it
-stopped.
+has about -27. Other data are binarised only by --binarize; without it the likelihood follows the data. Everything is
+written to --output: model.keras, history.json, model_card.json and figures; the SavedModel becomes the next version
+under --saved_models. Run again with the same flags, it goes on where it stopped.
 """
 
 import os
@@ -17,93 +18,46 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import dataclasses
 import hashlib
 import json
+import sys
 import time
 from pathlib import Path
 
-from absl import app, flags, logging
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-HERE = Path(__file__).resolve().parent
-
-
-@dataclasses.dataclass
-class Config:
-    """What the flags say."""
-
-    dataset: str = "digits"
-    data_dir: str | None = None
-    binarize: str = "auto"
-    network: str = "mlp"
-    hidden: tuple[int, ...] | None = None
-    likelihood: str = "bernoulli"
-    scale: str = "optimal"
-    clip: float | None = None
-    posterior: str = "diagonal_normal"
-    objective: str = "elbo"
-    beta: float = 1.0
-    warm_up: int = 0
-    samples: int = 1
-    dtype_policy: str = "float32"
-    latent_dim: int = 10
-    epochs: int = 150
-    batch_size: int = 50
-    learning_rate: float = 1e-3
-    validation: float = 0.1
-    importance_samples: int = 1000
-    seed: int = 0
-    output: str = "runs/digits"
-    saved_models: str = str(HERE.parent / "saved_models")
-    verbose: int = 1
-
-
-_HELP = {
-    "dataset": "'digits' (embedded), a .npz file with x_train and x_test, or a name of tensorflow-datasets",
-    "data_dir": "where tensorflow-datasets finds its files",
-    "binarize": "'dynamic', 'static', 'none'; 'auto' is dynamic for the Bernoulli likelihood and none for others",
-    "network": "'mlp', 'conv' or 'resnet'",
-    "hidden": "sizes of the hidden layers (mlp, by default 200,200), filters of the levels (conv and resnet, 32,64)",
-    "likelihood": "'bernoulli', 'continuous_bernoulli' or 'normal'",
-    "scale": "of the normal likelihood: 'optimal', 'learned' or a number",
-    "clip": "of the continuous Bernoulli's parameter",
-    "posterior": "'diagonal_normal' or 'full_normal'",
-    "objective": "'elbo' (KL in closed form) or 'elbo_monte_carlo'",
-    "beta": "weight of the KL term",
-    "warm_up": "optimizer steps over which beta rises from 0",
-    "samples": "draws of z for each example in training",
-    "dtype_policy": "Keras' policy for the networks: 'float32', 'mixed_bfloat16', 'mixed_float16' or 'float64'",
-    "validation": "part of the training data held out for validation",
-    "importance_samples": "draws of z for each example in the evaluation",
-    "output": "directory of this run",
-    "saved_models": "where exported versions are kept, by data set",
-    "verbose": "1 for a progress bar, 2 for a line an epoch, 0 for silence",
-}
+import command_line
+from absl import app, flags
+from configuration import Config, define_flags, from_flags, output_folder, short_name
 
 
 def run(config: Config) -> dict:
     """Do everything and return the results: names to `kvae.evaluate.Estimate`."""
     started = time.time()
+    output = output_folder(config)
+    for folder in (output, config.saved_models):
+        command_line.check_writable(folder)
     import keras
     import tensorflow as tf
 
     import kvae
 
-    output = Path(config.output)
+    data, config = _load(config)
+    print(data)
+    print(f"The likelihood is {config.likelihood}.")
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
-    automatic = "dynamic" if config.likelihood == "bernoulli" else "none"
-    binarize = automatic if config.binarize == "auto" else config.binarize
-    data = kvae.data.load(
-        config.dataset,
-        validation=config.validation,
-        binarize=None if binarize == "none" else binarize,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        data_dir=config.data_dir,
-    )
     card_path, model_path, history_path = (output / n for n in ("model_card.json", "model.keras", "history.json"))
     wanted = json.loads(json.dumps(dataclasses.asdict(config)))
     if model_path.exists():
         _refuse_other_run(output / "config.json", wanted)
         vae = kvae.load_model(model_path)
+        card = json.loads(card_path.read_text()) if card_path.exists() else {}
+        finished = card.get("epochs") == int(vae.passes) >= config.epochs
+        if finished and (Path(config.saved_models) / card["saved_model"]).exists():
+            print(
+                f"{output} is finished, with {int(vae.passes)} epochs, so nothing new is written. Give more --epochs "
+                "to train on, or another --output."
+            )
+            return {name: kvae.evaluate.Estimate(**values) for name, values in card["results"].items()}
         print(f"Resuming {model_path} after epoch {int(vae.passes)} of {config.epochs}.")
     else:
         _write_json(output / "config.json", wanted)
@@ -148,7 +102,7 @@ def run(config: Config) -> dict:
         diagnosis = kvae.evaluate.diagnose(vae, test.first(1000), data.train.first(5000), probe_steps=100)
         print(f"\n{diagnosis}")
     _draw(vae, data, history, frames.frames, output, config.seed)
-    version = kvae.export.next_version(Path(config.saved_models) / Path(data.name).stem)
+    version = kvae.export.next_version(Path(config.saved_models) / short_name(config.dataset))
     vae.export(version, results=results, verbose=False)
     _write_json(
         card_path,
@@ -170,6 +124,36 @@ def run(config: Config) -> dict:
     return results
 
 
+def _load(config: Config):
+    """The data, and the configuration with the binarisation and the likelihood that fit them."""
+    import kvae
+
+    binarize, likelihood = config.binarize, config.likelihood
+    if binarize == "auto":
+        digits = config.dataset == "digits" and likelihood in ("auto", "bernoulli")
+        binarize = "dynamic" if digits else "none"
+    data = kvae.data.load(
+        config.dataset,
+        validation=config.validation,
+        binarize=None if binarize == "none" else binarize,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        data_dir=config.data_dir,
+        size=config.size,
+        channels=config.channels,
+        unreadable=config.unreadable,
+    )
+    if likelihood == "auto":
+        unit = data.support.high == 1.0
+        likelihood = "bernoulli" if data.support.binary else "continuous_bernoulli" if unit else "normal"
+    elif likelihood == "bernoulli" and not data.support.binary:
+        raise ValueError(
+            f"The values of {data.name} are in {data.support.name}, but --likelihood=bernoulli explains 0 and 1. Add "
+            "--binarize=dynamic to draw each pixel as 0 or 1, or leave --likelihood to the data."
+        )
+    return data, dataclasses.replace(config, binarize=binarize, likelihood=likelihood)
+
+
 def _build(config: Config, event_shape):
     import keras
 
@@ -186,8 +170,7 @@ def _build(config: Config, event_shape):
         raise ValueError(f"--network is 'mlp', 'conv' or 'resnet', got {config.network!r}.")
     likelihood = config.likelihood
     if likelihood == "normal":
-        named = config.scale in ("optimal", "learned")
-        likelihood = kvae.likelihoods.Normal(scale=config.scale if named else float(config.scale))
+        likelihood = kvae.likelihoods.Normal(scale=_number_or_name(config.scale))
     elif likelihood == "continuous_bernoulli":
         likelihood = kvae.likelihoods.ContinuousBernoulli(clip=config.clip)
     forms = {"elbo": "auto", "elbo_monte_carlo": "monte_carlo"}
@@ -205,6 +188,13 @@ def _build(config: Config, event_shape):
     return vae
 
 
+def _number_or_name(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _draw(vae, data, history, frames, output: Path, seed: int) -> None:
     from kvae import evaluate, plots
 
@@ -213,14 +203,16 @@ def _draw(vae, data, history, frames, output: Path, seed: int) -> None:
     many = split.first(500)
     q = vae.encode(many)
     codes = q.mean().numpy()
+    half = min(8, len(codes) // 2)
     busiest = [int(i) for i in codes.var(axis=0).argsort()[::-1][:8]]
     figures = {
         "reconstructions": plots.reconstructions(many.x[:20], vae),
         "worst": plots.worst(many.x, vae, vae.elbo(many)),
         "samples": plots.grid(vae.sample(50, seed=seed).numpy(), 10, "means of p(x|z), z from the prior", low, high),
         "latents": plots.latent_plane(vae) if vae.latent_dim == 2 else plots.traversals(vae, codes[0], busiest),
-        "interpolations": plots.interpolations(vae, codes[:8], codes[8:16]),
     }
+    if half:
+        figures["interpolations"] = plots.interpolations(vae, codes[:half], codes[half : 2 * half])
     if len(busiest) > 1:
         figures["posteriors"] = plots.posteriors(codes, q.stddev().numpy(), many.y, busiest[:2])
     if vae.terms(many.x[:1]).kl_per_dim is not None:
@@ -235,8 +227,10 @@ def _draw(vae, data, history, frames, output: Path, seed: int) -> None:
 
 def _refuse_other_run(path: Path, wanted: dict) -> None:
     before = json.loads(path.read_text()) if path.exists() else {}
+    if os.path.normpath(before.get("dataset", "")) == os.path.normpath(wanted["dataset"]):  # "photos/" is "photos"
+        before.pop("dataset", None)
     free = {"epochs", "output", "saved_models", "verbose", "importance_samples", "data_dir"}
-    changed = sorted(k for k, v in wanted.items() if k in before and before[k] != v and k not in free)
+    changed = sorted(k for k, v in wanted.items() if k in before and before[k] not in (v, "auto") and k not in free)
     if changed:
         raise ValueError(
             f"{path.parent} holds a run with other flags ({', '.join(f'{k}={before[k]!r}' for k in changed)}). Give "
@@ -263,30 +257,18 @@ def _write_json(path: Path, content) -> None:
     os.replace(temporary, path)
 
 
-def _define_flags(values: flags.FlagValues) -> None:
-    for field in dataclasses.fields(Config):
-        name, default, text = field.name, field.default, _HELP.get(field.name, field.name.replace("_", " "))
-        if name == "hidden":
-            flags.DEFINE_list(name, default, text, flag_values=values)
-        elif field.type is int:
-            flags.DEFINE_integer(name, default, text, flag_values=values)
-        elif field.type is float or name == "clip":
-            flags.DEFINE_float(name, default, text, flag_values=values)
-        else:
-            flags.DEFINE_string(name, default, text, flag_values=values)
-
-
 def main(argv):
     """Read the flags and run."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Not a flag: {argv[1]}")
-    logging.set_verbosity(logging.WARNING)
-    values = {field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Config)}
-    if values["hidden"] is not None:
-        values["hidden"] = tuple(int(size) for size in values["hidden"])
-    run(Config(**values))
+    config = from_flags()
+
+    def stopped():
+        if (output_folder(config) / "model.keras").exists():
+            return f"Stopped. To go on from the last checkpoint in {output_folder(config)}, give the same flags again."
+        return "Stopped before the first checkpoint: the same flags begin anew."
+
+    command_line.start(argv, lambda: run(config), stopped)
 
 
 if __name__ == "__main__":
-    _define_flags(flags.FLAGS)
+    define_flags(flags.FLAGS)
     app.run(main)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kvae.numerics.arguments import flag, shown
+from kvae.numerics.arguments import flag, number, shown
 
 
 class Part(keras.layers.Layer):
@@ -81,6 +81,12 @@ class Family(Part):
             f"{network}'s output must have shape {expected} for one example, but it has {tuple(got)}. "
             "Give the last layer that size, or leave project=True."
         )
+
+
+def scale_range(floor, cap) -> tuple[float, float]:
+    """The smallest and the largest scale, 0 < floor < cap, checked."""
+    floor = number("floor", floor, above=0.0)
+    return floor, number("cap", cap, above=floor)
 
 
 def parameter_dtype(dtype: str | None = None) -> str:

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from kvae.numerics.arguments import number, whole
+
 
 @keras.saving.register_keras_serializable("kvae")
 class Linear(keras.optimizers.schedules.LearningRateSchedule):
@@ -21,9 +23,8 @@ class Linear(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, start: float = 0.0, end: float = 1.0, steps: int = 1000):
-        if steps < 1:
-            raise ValueError(f"Linear needs steps >= 1, got {steps}.")
-        self.start, self.end, self.steps = float(start), float(end), int(steps)
+        self.start, self.end = number("start", start), number("end", end)
+        self.steps = whole("steps", steps, 1)
 
     def __call__(self, step):
         """The weight at `step`, a float32 scalar."""
@@ -56,12 +57,12 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, start: float = 0.0, end: float = 1.0, steps: int = 1000, cycles: int = 4, rising: float = 0.5):
-        if cycles < 1 or steps < cycles:
-            raise ValueError(f"Cyclical needs cycles >= 1 and steps >= cycles, got cycles={cycles}, steps={steps}.")
-        if not 0.0 < rising <= 1.0:
-            raise ValueError(f"Cyclical needs 0 < rising <= 1, got {rising}.")
-        self.start, self.end, self.steps = float(start), float(end), int(steps)
-        self.cycles, self.rising = int(cycles), float(rising)
+        self.start, self.end = number("start", start), number("end", end)
+        self.cycles = whole("cycles", cycles, 1)
+        self.steps = whole("steps", steps, 1)
+        if self.steps < self.cycles:
+            raise ValueError(f"Cyclical needs steps >= cycles, got cycles={self.cycles}, steps={self.steps}.")
+        self.rising = number("rising", rising, above=0.0, most=1.0)
 
     def __call__(self, step):
         """The weight at `step`, a float32 scalar."""

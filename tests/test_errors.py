@@ -81,7 +81,7 @@ class ConstructionTest(tf.test.TestCase, parameterized.TestCase):
         (lambda: kvae.objectives.ELBO(samples=0), "samples must be at least 1, got 0"),
         (lambda: kvae.objectives.ELBO(samples=2.5), "samples must be a whole number, got 2.5"),
         (lambda: kvae.objectives.ELBO(kl="exact"), "'auto', 'analytic' or 'monte_carlo', got 'exact'"),
-        (lambda: kvae.objectives.ELBO(free_bits=-0.1), "free_bits >= 0"),
+        (lambda: kvae.objectives.ELBO(free_bits=-0.1), "0 <= free_bits, got -0.1"),
         (lambda: kvae.networks.mlp((4,), 0), "latent_dim must be.*at least 1, got 0"),
         (lambda: kvae.networks.mlp((4,), 2, hidden=(3, 0)), "hidden must be at least 1, got 0"),
         (lambda: kvae.networks.mlp(4, 2), r"event_shape is a tuple, such as \(4,\)"),
@@ -91,8 +91,8 @@ class ConstructionTest(tf.test.TestCase, parameterized.TestCase):
         (lambda: kvae.likelihoods.Normal(scale="lerned"), "'learned', 'optimal' or 'local', got 'lerned'"),
         (lambda: kvae.likelihoods.Normal(scale=0.0), "positive number"),
         (lambda: kvae.likelihoods.ContinuousBernoulli(clip=0.7), "0 < clip < 0.5, got 0.7"),
-        (lambda: kvae.posteriors.DiagonalNormal(floor=0.0), "0 < floor < cap"),
-        (lambda: kvae.schedules.Linear(steps=0), "steps >= 1"),
+        (lambda: kvae.posteriors.DiagonalNormal(floor=0.0), "0 < floor, got 0.0"),
+        (lambda: kvae.schedules.Linear(steps=0), "steps must be at least 1, got 0"),
     )
     def test_arguments(self, make, message):
         with self.assertRaisesRegex(ValueError, message):

@@ -1,9 +1,16 @@
 """The example programs."""
 
+import dataclasses
 import importlib.util
+import inspect
 import json
+import os
 import pathlib
+import re
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,13 +21,31 @@ import kvae
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+def program(name):
+    """The module of a program."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def command(name, *arguments):
+    """The command line that runs a program."""
+    return [sys.executable, str(ROOT / "examples" / f"{name}.py"), *map(str, arguments)]
+
+
+def ended(name, *arguments, folder):
+    """A program that has run in a folder."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(
+        command(name, *arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
 class ExampleTest(tf.test.TestCase):
     def program(self, name):
-        spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        return module
+        return program(name)
 
     @pytest.mark.slow
     def test_train_writes_everything_and_resumes(self):
@@ -54,6 +79,9 @@ class ExampleTest(tf.test.TestCase):
         self.assertEqual((int(again.passes), int(again.optimizer.iterations)), (3, 15))
         with self.assertRaisesRegex(ValueError, "other flags \\(beta=1.0\\)"):
             run(4, beta=2.0)
+        before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
+        self.assertEqual(run(3), second)  # finished: nothing is written
+        self.assertEqual({file: file.stat().st_mtime_ns for file in path.rglob("*")}, before)
         self.other_programs(path, second)
 
     def other_programs(self, path, results):
@@ -86,3 +114,130 @@ class ExampleTest(tf.test.TestCase):
         self.assertGreater((path / "drawn.png").stat().st_size, 1000)
         version = self.program("export").run(model, str(path / "saved_models" / "digits"))
         self.assertEqual(version, str(path / "saved_models" / "digits" / "3"))
+
+
+def argument_names(name) -> set[str]:
+    """What a program's flags are for."""
+    module = program(name)
+    if name == "train":
+        return {field.name for field in dataclasses.fields(module.Config)}
+    return set(inspect.signature(module.run).parameters)
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "compare", "sample", "export"])
+def test_help_lists_every_flag(name, tmp_path):
+    text = ended(name, "--help", folder=tmp_path).stdout
+    assert set(re.findall(r"^  --(?:\[no\])?(\w+)", text, flags=re.MULTILINE)) == argument_names(name)
+    if name in ("train", "evaluate", "compare"):
+        words = " ".join(re.search(r"--dataset:(.*?)\n  --", text, flags=re.DOTALL)[1].split())
+        assert "a folder (of images" in words and ".npz" in words and "tensorflow-datasets" in words
+
+
+@pytest.mark.parametrize("name, arguments, message", [
+    ("train", ("--epochs", 0), "flag --epochs=0: 0 is not a positive integer"),
+    ("train", ("--network", "cnn"), "value should be one of <mlp|conv|resnet>"),
+    ("train", ("--beta", "x"), "flag --beta=x"),
+    ("train", ("--hidden", "a,b"), "--hidden takes whole numbers, such as 64,64, got a,b."),
+    ("train", ("digits",), "Not a flag: digits"),
+    ("train", ("--output", "file/run"), "train.py: file/run cannot be written to: "),
+    ("train", ("--saved_models", "file"), "train.py: file cannot be written to: "),
+    ("evaluate", (), "Give --run, or --model and --dataset."),
+    ("evaluate", ("--run", "r", "--output", "file/table.json"), "evaluate.py: file cannot be written to"),
+    ("compare", ("--runs", "a", "--part", "all"), "value should be one of <train|validation|test>"),
+    ("sample", ("--model", "m.keras", "--n", 0), "flag --n=0"),
+    ("export", ("--model", "m.keras", "--saved_models", "file"), "export.py: file cannot be written to"),
+])  # fmt: skip
+def test_wrong_flags_are_a_sentence(name, arguments, message, tmp_path):
+    (tmp_path / "file").write_text("")
+    found = ended(name, *arguments, folder=tmp_path)
+    assert found.returncode == 1 and message in found.stderr + found.stdout
+    assert "Traceback" not in found.stderr
+    assert sorted(os.listdir(tmp_path)) == ["file"]
+
+
+def test_errors_of_kvae_are_a_sentence(tmp_path):
+    found = ended("train", "--dataset", "photo", folder=tmp_path)
+    assert found.returncode == 1 and "train.py: There is no data set 'photo'. kvae reads" in found.stderr
+    assert "Traceback" not in found.stderr and os.listdir(tmp_path) == []
+
+
+def loaded(**flags):
+    train = program("train")
+    data, config = train._load(train.Config(**flags))
+    return config.likelihood, config.binarize, data.support.name, data.train.dynamic
+
+
+def test_the_likelihood_follows_the_data(tmp_path):
+    random = np.random.default_rng(0)
+    photos, pages = tmp_path / "photos", tmp_path / "pages.npz"
+    photos.mkdir()
+    for i in range(10):
+        image = random.integers(0, 256, (4, 4, 3)).astype(np.uint8)
+        (photos / f"{i}.png").write_bytes(tf.io.encode_png(image).numpy())
+    np.savez(pages, x_train=random.integers(0, 2, (20, 4)).astype(np.uint8))
+    np.savez(tmp_path / "table.npz", x_train=random.normal(size=(20, 4)))
+    photos, pages, table = map(str, (photos, pages, tmp_path / "table.npz"))
+    unit, binary = "[0, 1]", "{0, 1}"
+    for flags, expected in (
+        ({}, ("bernoulli", "dynamic", binary, True)),  # the digits, as the README says
+        ({"likelihood": "bernoulli"}, ("bernoulli", "dynamic", binary, True)),
+        ({"likelihood": "normal"}, ("normal", "none", unit, False)),
+        ({"binarize": "none"}, ("continuous_bernoulli", "none", unit, False)),
+        ({"dataset": photos}, ("continuous_bernoulli", "none", unit, False)),
+        ({"dataset": photos, "binarize": "static"}, ("bernoulli", "static", binary, False)),
+        ({"dataset": photos, "likelihood": "normal"}, ("normal", "none", unit, False)),
+        ({"dataset": pages}, ("bernoulli", "none", binary, False)),
+        ({"dataset": pages, "likelihood": "bernoulli"}, ("bernoulli", "none", binary, False)),
+        ({"dataset": table}, ("normal", "none", "the real numbers", False)),
+    ):
+        assert loaded(**flags) == expected
+    for dataset, values in ((photos, r"\[0, 1\]"), (table, "the real numbers")):
+        with pytest.raises(ValueError, match=rf"in {values}, but --likelihood=bernoulli explains 0 and 1.*--binarize"):
+            loaded(dataset=dataset, likelihood="bernoulli")
+
+
+def test_output_is_named_by_the_data(tmp_path):
+    train = program("train")
+    (tmp_path / "my photos.v2").mkdir()
+    for dataset, name in (
+        ("digits", "digits"),
+        ("some/where/images.npz", "images"),
+        (f"{tmp_path}/my photos.v2/", "my_photos.v2"),
+        ("mnist:3.0.1", "mnist_3.0.1"),
+        ("/", "data"),
+    ):
+        assert train.output_folder(train.Config(dataset=dataset)) == pathlib.Path("runs", name)
+    assert train.output_folder(train.Config(output="here")) == pathlib.Path("here")
+
+
+def test_interrupted(capsys):
+    """Ctrl-C, wherever the job is: one line and status 130."""
+    program("train")  # puts the folder of the programs on the path
+    import command_line
+    from absl import flags
+
+    def job():
+        raise KeyboardInterrupt
+
+    flags.FLAGS(["program"])
+    with pytest.raises(SystemExit) as caught:
+        command_line.start(["program"], job, lambda: "Stopped. Go on so.")
+    assert caught.value.code == 130 and capsys.readouterr().err == "\nStopped. Go on so.\n"
+
+
+@pytest.mark.slow
+def test_interrupted_training_goes_on(tmp_path):
+    arguments = ("--epochs", 100000, "--latent_dim", 2, "--hidden", 8, "--verbose", 0)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.Popen(
+        command("train", *arguments), cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    model = tmp_path / "runs" / "digits" / "model.keras"
+    begun = time.monotonic()
+    while not model.exists() and time.monotonic() - begun < 200 and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in errors
+    assert "Stopped. To go on from the last checkpoint in runs/digits, give the same flags again." in errors
+    assert int(kvae.load_model(model).passes) >= 1

@@ -29,7 +29,7 @@ class SchedulesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual([float(again(t)) for t in range(40)], [float(schedule(t)) for t in range(40)])
 
     @parameterized.parameters(
-        ({"cycles": 0}, "cycles >= 1"), ({"steps": 3}, "steps >= cycles"), ({"rising": 0.0}, "0 < rising")
+        ({"cycles": 0}, "cycles must be at least 1"), ({"steps": 3}, "steps >= cycles"), ({"rising": 0.0}, "0 < rising")
     )
     def test_wrong_arguments(self, arguments, message):
         with self.assertRaisesRegex(ValueError, message):

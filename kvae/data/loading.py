@@ -1,23 +1,29 @@
 """Data sets with a named train, validation and test part."""
 
-from pathlib import Path
+import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from kvae.data import sources
+from kvae.data import images, sources
 from kvae.data.splits import Split, numbers
 from kvae.data.support import BINARY, REAL, UNIT, Support
+from kvae.numerics.arguments import choice, flag, number, shown, whole
+from kvae.numerics.arguments import path as checked_path
+from kvae.numerics.arguments import seed as checked_seed
 
 
 class Data(NamedTuple):
-    """A data set.
+    """A data set. Printed, it says what it holds.
 
     Attributes:
         train, validation, test: `Split`s; validation and test may be None.
         event_shape: the shape of one example.
         support: the `kvae.data.Support` of the examples.
         name: of the data set.
+        classes: the names of the classes 0, 1, ... of a folder of images with subfolders; otherwise ().
+        skipped: the files that `load(..., unreadable="skip")` left out.
     """
 
     train: Split
@@ -26,25 +32,52 @@ class Data(NamedTuple):
     event_shape: tuple[int, ...]
     support: Support
     name: str
+    classes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def __repr__(self):
+        parts = {part: split for part in ("train", "validation", "test") if (split := getattr(self, part)) is not None}
+        counts = ", ".join(f"{len(split):,} {part}" for part, split in parts.items())
+        lines = [f"{self.name}: {counts} examples of shape {self.event_shape}", f"values in {self.support.name}"]
+        stored = [split for split in parts.values() if not isinstance(split.array, np.memmap)]
+        if stored and not self.support.binary:
+            low = min(np.fmin.reduce(split.array, axis=None) * split.scale for split in stored)  # beside NaN
+            high = max(np.fmax.reduce(split.array, axis=None) * split.scale for split in stored)
+            missing = any(np.isnan(split.array).any() for split in stored if split.array.dtype.kind == "f")
+            lines[-1] += f", from {low:.4g} to {high:.4g}" + (", and NaN" if missing else "")
+        if self.train.dynamic:
+            lines[-1] += ", those to train on binarised anew for every batch"
+        if self.classes:
+            found = np.bincount(self.train.y, minlength=len(self.classes))
+            named = [f"{name} ({n:,})" for name, n in zip(self.classes[:10], found, strict=False)]
+            more = len(self.classes) - len(named)
+            lines.append(f"classes to train on: {', '.join(named)}" + (f" and {more} more" if more else ""))
+        if self.skipped:
+            more = f" and {len(self.skipped) - 3} more" if len(self.skipped) > 3 else ""
+            lines.append(f"left out, as they cannot be read: {', '.join(self.skipped[:3])}{more}")
+        return "\n  ".join(lines)
 
 
 def load(
-    name: str,
+    name: str | os.PathLike,
     validation: float = 0.1,
     binarize: str | None = None,
     dequantize: bool = False,
     batch_size: int = 128,
     seed: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | os.PathLike | None = None,
+    size: Sequence[int] | None = None,
+    channels: int | None = None,
+    unreadable: str = "raise",
 ) -> Data:
-    """Load a data set by name.
+    """Load a data set by name or path.
 
     Args:
         name: "digits", the 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn (1,500 train,
             297 test, a fixed split); "path.npz" with `x_train`, `x_test` and perhaps `y_train`, `y_test`,
             `x_validation`, `y_validation`; a folder, see `kvae.data.folder`: of MNIST's IDX files, of `.npy`
             files that are read as they are used, or of images; or the name of a data set in
-            tensorflow-datasets with images of one size or features, such as "mnist".
+            tensorflow-datasets with images or features, such as "mnist". A path may be a `pathlib.Path`.
         validation: the part of the training examples that becomes the validation split, 0 <= part < 1.
         binarize: None; "static", once, by `seed`; or "dynamic", the training split anew for every batch and
             the others once.
@@ -52,22 +85,33 @@ def load(
         batch_size: of the splits.
         seed: of the validation split, the binarisation, the dequantisation.
         data_dir: where tensorflow-datasets finds its files.
+        size, channels: (height, width), and 1 for grey or 3 for colours: what images of a folder or of
+            tensorflow-datasets are brought to, see `kvae.data.folder`. By default as they are.
+        unreadable: "raise" to stop at an image of a folder that cannot be read, "skip" to leave it out.
 
     Returns:
         `Data`. Integer pixels are scaled to [0, 1] (digits by 16, others by 255) and kept as uint8.
     """
-    levels = 255
+    if not isinstance(name, (str, os.PathLike)):
+        raise ValueError(f"name must be a path or the name of a data set, got {shown(name)}. {sources.READ}")
+    path, form, levels = checked_path("name", name).expanduser(), images.Form(size, channels, unreadable), 255
+    as_path = isinstance(name, os.PathLike) or name[0] in "./~" or name[-1] in "/\\"
+    if name == "digits" or path.suffix == ".npz":
+        form.refuse_arrays(name)
     if name == "digits":
-        parts = sources.digits()
-        levels = 16
-    elif name.endswith(".npz"):
-        parts = sources.npz(name)
-    elif Path(name).is_dir():
-        parts = sources.folder(name)
+        parts, levels = sources.digits(), 16
+    elif path.suffix == ".npz":
+        parts = sources.npz(path)
+    elif path.is_dir():
+        parts = sources.folder(path, size, channels, unreadable)
+    elif path.exists():
+        raise ValueError(f"{path} is a file that kvae does not read. {sources.READ}")
+    elif as_path:
+        raise FileNotFoundError(f"There is no file or folder {path}. {sources.READ}")
     else:
-        parts = sources.tensorflow_datasets(name, data_dir)
+        parts = sources.tensorflow_datasets(str(name), data_dir, form)
     return from_arrays(
-        **parts, name=name, validation=validation, binarize=binarize, dequantize=dequantize,
+        **parts, name=str(path), validation=validation, binarize=binarize, dequantize=dequantize,
         batch_size=batch_size, seed=seed, levels=levels,
     )  # fmt: skip
 
@@ -87,6 +131,8 @@ def from_arrays(
     seed: int = 0,
     levels: int = 255,
     name: str = "arrays",
+    classes: Sequence[str] = (),
+    skipped: Sequence[str] = (),
 ) -> Data:
     """Make a data set of arrays.
 
@@ -100,25 +146,32 @@ def from_arrays(
             given. The test part is never used for it.
         binarize, dequantize, batch_size, seed: see `load`.
         levels: the highest pixel value.
-        name: of the data set.
+        name, classes, skipped: see `Data`.
     """
-    if binarize not in (None, "static", "dynamic"):
-        raise ValueError(f"binarize must be None, 'static' or 'dynamic', got {binarize!r}.")
-    if not 0.0 <= validation < 1.0:
-        raise ValueError(f"validation is a part of the training data, 0 <= part < 1, got {validation!r}.")
-    if binarize and dequantize:
+    binarize = choice("binarize", binarize, (None, "static", "dynamic"))
+    validation = number("validation", validation, least=0.0, below=1.0)
+    seed, levels = checked_seed(seed), whole("levels", levels, 1)
+    if flag("dequantize", dequantize) and binarize:
         raise ValueError("binarize and dequantize exclude each other: binary data have no grey levels.")
-    parts = {
-        "train": (x_train, y_train),
-        "validation": (x_validation, y_validation),
-        "test": (x_test, y_test),
-    }
+    given = {"train": (x_train, y_train), "validation": (x_validation, y_validation), "test": (x_test, y_test)}
+    parts = {part: _examples(part, x, y) for part, (x, y) in given.items()}
+    x_train, y_train = parts["train"]
+    if x_train is None:
+        raise ValueError("x_train must be an array of numbers [N, *event_shape], got None.")
+    for part, (x, _) in parts.items():
+        if levels < 255 and x is not None and x.dtype == np.uint8 and np.max(x, initial=0) > levels:
+            raise ValueError(
+                f"x_{part} holds pixels up to {np.max(x)}, but levels={levels} is the highest pixel value."
+            )
     if x_validation is None and validation > 0.0:
         keep = len(x_train) - round(validation * len(x_train))
         if keep in (0, len(x_train)):
-            raise ValueError(f"validation={validation} of {len(x_train)} examples leaves a split empty.")
+            raise ValueError(
+                f"validation={validation:g} of {len(x_train)} examples leaves a split empty. Give a larger part, or "
+                "validation=0 for none."
+            )
         for part, rows in zip(("train", "validation"), _divided(x_train, keep, seed), strict=True):
-            parts[part] = (np.asanyarray(x_train)[rows], None if y_train is None else np.asarray(y_train)[rows])
+            parts[part] = x_train[rows], None if y_train is None else np.asarray(y_train)[rows]
     if all(x is None or np.max(x, initial=0) <= 1 for x, _ in parts.values()):
         levels = 1  # binary pixels stored as uint8
     splits: dict[str, Split | None] = {}
@@ -126,10 +179,11 @@ def from_arrays(
         if x is None:
             splits[part] = None
             continue
-        array, scale = _pixels(np.asanyarray(x), levels)
+        array, scale = _pixels(x, levels)
+        own_seed = (seed + 7919 * salt) % 2**32
         if dequantize:
-            array, scale = _dequantized(array, levels, seed + 7919 * salt), 1.0
-        split = Split(array, y, None, scale, binarize is not None, batch_size, seed + 7919 * salt)
+            array, scale = _dequantized(array, levels, own_seed), 1.0
+        split = Split(array, y, None, scale, binarize is not None, batch_size, own_seed)
         if binarize is not None:
             _refuse_outside(split, part)
         if binarize == "static" or (binarize == "dynamic" and part != "train"):
@@ -137,8 +191,34 @@ def from_arrays(
         splits[part] = split
     train = splits["train"]
     assert train is not None
+    for part, one in splits.items():
+        if one is not None and one.event_shape != train.event_shape:
+            raise ValueError(
+                f"The examples of x_{part} have shape {one.event_shape}, but those of x_train have {train.event_shape}."
+            )
     support = BINARY if binarize else UNIT if dequantize else _support(train)
-    return Data(train, splits["validation"], splits["test"], train.event_shape, support, name)
+    return Data(
+        train, splits["validation"], splits["test"], train.event_shape, support, name, tuple(classes), tuple(skipped)
+    )
+
+
+def _examples(part: str, x, y) -> tuple:
+    """x as an array (memory-mapped ones as they are), or None; and y, checked."""
+    if x is None:
+        if y is not None:
+            raise ValueError(f"y_{part} is given without x_{part}.")
+        return None, None
+    if np.ma.is_masked(x):
+        raise ValueError(f"x_{part} is a masked array. Give its parts to kvae.data.Split(x.data, mask=~x.mask).")
+    try:
+        array = x if isinstance(x, np.memmap) else np.asarray(x)
+    except ValueError:
+        raise ValueError(f"x_{part} must hold examples of one shape, but those given differ.") from None
+    if array.ndim == 0 or array.dtype.kind not in "buif":
+        raise ValueError(f"x_{part} must be an array of numbers [N, *event_shape], got {shown(x)}.")
+    if y is not None and len(y) != len(array):
+        raise ValueError(f"x_{part} has {len(array)} rows but y_{part} has {len(y)}.")
+    return array, y
 
 
 def _divided(x, keep: int, seed: int) -> tuple:

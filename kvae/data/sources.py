@@ -1,13 +1,15 @@
 """Where data come from: files and packages, as arrays `x_train`, `y_train`, `x_test` and so on."""
 
 import gzip
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from kvae._environment import install
+from kvae.data import images
+from kvae.numerics.arguments import path as checked_path
 
 _ARRAYS = ("x_train", "x_validation", "x_test", "y_train", "y_validation", "y_test")
 _IDX = {
@@ -17,7 +19,11 @@ _IDX = {
     "y_test": "t10k-labels*",
 }
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
+_PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation", "valid": "validation"}
+READ = (
+    "kvae reads 'digits', files ending in .npz, folders (of images, .npy or IDX files) and the names of "
+    "tensorflow-datasets, such as 'mnist'. Read others yourself and give the arrays to kvae.data.from_arrays."
+)
 
 
 def digits() -> dict[str, Any]:
@@ -32,37 +38,56 @@ def digits() -> dict[str, Any]:
     return {"x_train": x[:1500], "y_train": y[:1500], "x_test": x[1500:], "y_test": y[1500:]}
 
 
-def npz(path: str) -> dict[str, Any]:
+def npz(path: Path) -> dict[str, Any]:
     """The arrays of an `.npz` file."""
-    with np.load(path, allow_pickle=False) as file:
-        if "x_train" not in file:
-            raise ValueError(f"{path} needs an array x_train, it holds {sorted(file)}.")
-        return {key: file[key] for key in _ARRAYS if key in file}
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in _ARRAYS if key in file}
+            names = sorted(file)
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is not a readable .npz file of numbers ({error}). Write it with numpy.savez(path, x_train=...)."
+        ) from None
+    if "x_train" not in arrays:
+        raise ValueError(f"{path} needs an array x_train, it holds {names}.")
+    return arrays
 
 
-def folder(path) -> dict[str, Any]:
+def folder(path, size=None, channels: int | None = None, unreadable: str = "raise") -> dict[str, Any]:
     """The arrays in a folder. It holds one of these; the first that is found counts:
 
     - `x_train.npy`, and perhaps `x_test.npy`, `y_train.npy` and so on: memory-mapped, so that they may be larger
       than memory. `split.dataset()` reads them batch by batch; `fit(split)` copies the split to memory.
     - MNIST's IDX files, such as `train-images-idx3-ubyte` or `t10k-labels-idx1-ubyte.gz`.
-    - Images (PNG, JPEG, BMP) of one size, in `train/`, `test/` and `validation/`, or all in the folder itself.
-      Where those have subfolders, their sorted names are the classes 0, 1, ...
+    - Images of one size, in `train/`, `test/` and `validation/` (or `val/`), or all in the folder itself. Where those
+      have subfolders, their sorted names are the classes 0, 1, ... TensorFlow reads PNG, JPEG, BMP, GIF (the first
+      frame) and, where it is new enough, WebP; of 16 bits a channel it keeps 8.
+
+    Args:
+        path: of the folder.
+        size: (height, width), to which images are resized: bilinear, with antialiasing where they shrink. The sides
+            need not keep their ratio.
+        channels: 1 for grey images, 3 for colours; transparent images are then laid on white. By default as they are.
+        unreadable: "raise" to stop at an image that cannot be read, "skip" to leave it out.
+
+    Returns:
+        Names to arrays. For images with subfolders also `classes`, and `skipped` where files were left out.
     """
-    path = Path(path)
+    path, form = checked_path("path", path), images.Form(size, channels, unreadable)
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no folder {path}.")
+    idx = {name: file for name, pattern in _IDX.items() for file in sorted(path.glob(pattern))[:1]}
+    if (path / "x_train.npy").exists() or "x_train" in idx:
+        form.refuse_arrays(path)
     if (path / "x_train.npy").exists():
         found = {name: path / f"{name}.npy" for name in _ARRAYS}
         return {name: np.load(file, mmap_mode="r") for name, file in found.items() if file.exists()}
-    idx = {name: file for name, pattern in _IDX.items() for file in sorted(path.glob(pattern))[:1]}
     if "x_train" in idx:
         return {name: read_idx(file) for name, file in idx.items()}
-    places = {part: path / part for part in ("train", "test", "validation") if (path / part).is_dir()}
-    parts: dict[str, Any] = {}
-    for part, place in (places if "train" in places else {"train": path}).items():
-        parts[f"x_{part}"], labels = _images(place)
-        if labels is not None:
-            parts[f"y_{part}"] = labels
-    return parts
+    places = {part: path / name for name, part in _PARTS.items() if (path / name).is_dir()}
+    return images.read(places if "train" in places else {"train": path}, form)
 
 
 def read_idx(path) -> np.ndarray:
@@ -86,38 +111,18 @@ def read_idx(path) -> np.ndarray:
     return np.frombuffer(content[begin:], kind).reshape(shape).astype(np.dtype(kind).newbyteorder("="))
 
 
-def _images(place: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The images under a folder, uint8 `[N, H, W, C]`, and their classes where it has subfolders."""
-    classes = sorted(sub.name for sub in place.iterdir() if sub.is_dir())
-    files = sorted(file for file in place.rglob("*") if file.suffix.lower() in _IMAGES)
-    if not files:
-        raise ValueError(
-            f"{place} holds nothing that kvae reads: x_train.npy, IDX files (train-images-idx3-ubyte), or images that "
-            f"end in {', '.join(_IMAGES)}."
-        )
-    images = [tf.io.decode_image(file.read_bytes(), expand_animations=False).numpy() for file in files]
-    for file, image in zip(files, images, strict=True):
-        if image.shape != images[0].shape:
-            raise ValueError(
-                f"The images of a data set must be of one size, but {files[0]} has shape {images[0].shape} and {file} "
-                f"{image.shape}. Resize them, for example with tf.image.resize."
-            )
-    if not classes:
-        return np.stack(images), None
-    return np.stack(images), np.array([classes.index(file.relative_to(place).parts[0]) for file in files])
-
-
-def tensorflow_datasets(name: str, data_dir: str | None) -> dict[str, Any]:
+def tensorflow_datasets(name: str, data_dir, form: images.Form) -> dict[str, Any]:
     """The images and labels of a data set that tensorflow-datasets has prepared."""
     import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError as error:
-        raise ValueError(
-            f"There is no data set {name!r}: kvae knows 'digits', files ending in .npz, folders, and the "
-            "names of tensorflow-datasets."
-        ) from error
+        raise ValueError(f"There is no data set {name!r}. {READ}") from error
+    except (AssertionError, ImportError, ValueError) as error:
+        if str(error).startswith("Parsing builder name"):
+            raise ValueError(f"There is no file, folder or data set {name!r}. {READ}") from None
+        raise ValueError(f"tensorflow-datasets cannot make {name!r}: {str(error).strip().splitlines()[0]}") from error
     key = next((key for key in ("image", "features") if key in (builder.info.features or {})), None)
     if builder.info.features and key is None:
         raise ValueError(
@@ -135,13 +140,11 @@ def tensorflow_datasets(name: str, data_dir: str | None) -> dict[str, Any]:
                 f"tensorflow-datasets has no prepared {name!r} under {builder.data_dir}. Prepare it where there is a "
                 f"network: tfds.load({name!r}, data_dir=...), then give that data_dir."
             ) from error
-        shapes = {example[key].shape for example in examples}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"The images of a data set must be of one size, but those of {name!r} have {len(shapes)}, such as "
-                f"{sorted(shapes)[:2]}. Resize them: a tf.data.Dataset of batches can be given to fit."
-            )
-        parts[f"x_{split}"] = np.stack([example[key] for example in examples])
+        values = [form(e[key]) if e[key].ndim == 3 and e[key].dtype == np.uint8 else e[key] for e in examples]
+        for number, value in enumerate(values):
+            if value.shape != values[0].shape:
+                raise form.different(f"example 0 of {name!r}", values[0].shape, f"example {number}", value.shape)
+        parts[f"x_{split}"] = np.stack(values)
         if "label" in examples[0]:
             parts[f"y_{split}"] = np.asarray([example["label"] for example in examples])
     return parts

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from kvae.data.arrays import SparseRows, part_of, table
 from kvae.numerics import noise
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics.arguments import flag, number, whole
+from kvae.numerics.arguments import seed as checked_seed
 
 _CHUNK = 4096  # rows prepared at a time where a whole split is wanted
 _DATA_KEY = 1 << 40  # keeps the noise of data apart from a model's noise of the same seed
@@ -75,14 +76,13 @@ class Split:
         for name, other in (("y", y), ("sample_weight", sample_weight)):
             if other is not None and len(other) != len(array):
                 raise ValueError(f"x has {len(array)} rows but {name} has {len(other)}.")
-        check_at_least(1, batch_size=batch_size)
         as_it_is = isinstance(array, SparseRows) or (isinstance(array, np.memmap) and array.flags.c_contiguous)
         self.array, self.y = array if as_it_is else np.ascontiguousarray(array), y
         self.sample_weight = sample_weight
         self.mask = both(missing, None if mask is None else observed(mask, np.shape(array)))
         self.columns = names if columns is None else tuple(columns)
-        self.scale, self.dynamic = float(scale), bool(dynamic)
-        self.batch_size, self.seed = int(batch_size), int(seed)
+        self.scale, self.dynamic = number("scale", scale), flag("dynamic", dynamic)
+        self.batch_size, self.seed = whole("batch_size", batch_size, 1), checked_seed(seed)
 
     def replace(self, **changes) -> "Split":
         """This split with other constructor arguments."""
@@ -91,8 +91,7 @@ class Split:
 
     def first(self, n: int) -> "Split":
         """The first n examples, or all if there are fewer, with the same values as in the whole split."""
-        check_at_least(1, n=n)
-        return self.part(slice(0, n))
+        return self.part(slice(0, whole("n", n, 1)))
 
     def part(self, rows) -> "Split":
         """The rows of a slice, or of an array of row numbers, with what goes with them."""
@@ -142,7 +141,7 @@ class Split:
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """A permutation of the rows, int32 `[N]`: a function of (seed, epoch) alone."""
-        key = [seed % 2**64, epoch]
+        key = [whole("seed", seed) % 2**64, whole("epoch", epoch, 0)]
         return np.random.Generator(np.random.Philox(key=key)).permutation(len(self)).astype(np.int32)
 
     def dataset(self, shuffle: bool = True, batch_size: int | None = None, epoch: int | None = None) -> tf.data.Dataset:
@@ -157,7 +156,8 @@ class Split:
             batch_size: the split's own by default.
             epoch: which pass; by default 0 when the dataset is first iterated over, and one more each time.
         """
-        size = batch_size or self.batch_size
+        size = self.batch_size if batch_size is None else whole("batch_size", batch_size, 1)
+        shuffle, epoch = flag("shuffle", shuffle), None if epoch is None else whole("epoch", epoch, 0)
         prepare, rows_of = self.preparation, self._rows_of()
         beside = {"condition": self.y, "mask": self.mask, "sample_weight": self.sample_weight}
         there = {name: tf.constant(array) for name, array in beside.items() if array is not None}

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.data.support import Support
 from kvae.families import Family
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics.arguments import side
 from kvae.numerics.distributions import Independent
 from kvae.numerics.projections import ConvolutionTranspose
 
@@ -20,7 +20,7 @@ class Likelihood(Family):
     Args:
         project, name, dtype: see `Family`.
         kernel_size: how many places along each axis of a feature map the projection sees, 1 (the default) or more:
-            then it is a transposed convolution with zeros beyond the edge.
+            then it is a transposed convolution with zeros beyond the edge. Equal sizes, (3, 3), are taken as one.
 
     Class attributes:
         support: the `Support` of x.
@@ -37,10 +37,9 @@ class Likelihood(Family):
 
     def __init__(self, project: bool = True, kernel_size: int = 1, name: str | None = None, dtype: str | None = None):
         super().__init__(project=project, name=name, dtype=dtype)
-        check_at_least(1, kernel_size=kernel_size)
-        if kernel_size > 1 and not project:
-            raise ValueError(f"kernel_size={kernel_size} is the projection's, which project=False leaves out.")
-        self.kernel_size = int(kernel_size)
+        self.kernel_size = side("kernel_size", kernel_size)
+        if self.kernel_size > 1 and not self.project:
+            raise ValueError(f"kernel_size={self.kernel_size} is the projection's, which project=False leaves out.")
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""

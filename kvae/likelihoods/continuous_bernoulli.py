@@ -10,6 +10,7 @@ from tensorflow_probability import distributions as tfd
 from kvae.data import support
 from kvae.likelihoods.base import Likelihood
 from kvae.numerics import distributions
+from kvae.numerics.arguments import number
 
 
 @keras.saving.register_keras_serializable("kvae")
@@ -41,9 +42,7 @@ class ContinuousBernoulli(Likelihood):
         dtype: str | None = None,
     ):
         super().__init__(project=project, kernel_size=kernel_size, name=name, dtype=dtype)
-        if clip is not None and not 0.0 < clip < 0.5:
-            raise ValueError(f"ContinuousBernoulli needs clip=None or 0 < clip < 0.5, got {clip}.")
-        self.clip = clip
+        self.clip = None if clip is None else number("clip", clip, above=0.0, below=0.5)
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""

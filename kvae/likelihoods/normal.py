@@ -1,7 +1,6 @@
 """The likelihood of real numbers."""
 
 import math
-import numbers
 
 import keras
 import tensorflow as tf
@@ -9,6 +8,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.data import support
 from kvae.likelihoods.base import Likelihood
+from kvae.numerics.arguments import is_number, number, shown
 from kvae.numerics.elementary import positive
 
 
@@ -53,15 +53,14 @@ class Normal(Likelihood):
         dtype: str | None = None,
     ):
         super().__init__(project=project, kernel_size=kernel_size, name=name, dtype=dtype)
-        positive_number = isinstance(scale, numbers.Real) and not isinstance(scale, bool) and 0 < scale < math.inf
-        if not positive_number and scale not in ("learned", "optimal", "local"):
-            raise ValueError(f"Normal needs scale= a positive number, 'learned', 'optimal' or 'local', got {scale!r}.")
-        if not 0.0 <= momentum < 1.0:
-            raise ValueError(f"Normal needs 0 <= momentum < 1, got {momentum}.")
-        if not 0.0 < floor < 1.0:
-            raise ValueError(f"Normal needs 0 < floor < 1, the scale at the start, got {floor}.")
-        self.scale = float(scale) if positive_number else scale
-        self.momentum, self.floor = momentum, floor
+        named = isinstance(scale, str) and scale in ("learned", "optimal", "local")
+        if not named and not (is_number(scale) and 0.0 < float(scale) < math.inf):
+            raise ValueError(
+                f"Normal needs scale= a positive number, 'learned', 'optimal' or 'local', got {shown(scale)}."
+            )
+        self.scale = scale if named else float(scale)
+        self.momentum = number("momentum", momentum, least=0.0, below=1.0)
+        self.floor = number("floor", floor, above=0.0, below=1.0)  # the scale starts at 1
 
     @property
     def per_element(self):

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import keras
 
 from kvae.networks.feature_maps import cropped, feature_maps
-from kvae.networks.inputs import checked, decoder_inputs, encoder_inputs, joined
+from kvae.networks.inputs import check_activation, checked, decoder_inputs, encoder_inputs, joined
 
 
 def conv(
     event_shape: Sequence[int],
     latent_dim: int,
-    filters: Sequence[int] = (32, 64),
-    kernel_size: int = 3,
+    filters: int | Sequence[int] = (32, 64),
+    kernel_size: int | Sequence[int] = 3,
     dense: int = 128,
     activation: str = "relu",
     condition: int | Sequence[int] | None = None,
@@ -25,10 +25,11 @@ def conv(
     event's height and width.
 
     Args:
-        event_shape: (H, W, C); or (T, C) or (T,), which are convolved in one dimension.
+        event_shape: (H, W, C); or (T, C) or (T,), which are convolved in one dimension. (T, C) gets a warning where
+            both are at least 8 and neither is more than twice the other: grey images are (H, W, 1).
         latent_dim: the number of latent dimensions D, at least 1.
-        filters: of the encoder's levels; the decoder's are the same in reverse.
-        kernel_size: of every convolution.
+        filters: of the encoder's levels, or of the only one; the decoder's are the same in reverse.
+        kernel_size: of every convolution, the same along each axis: 3 or (3, 3).
         dense: the size of the dense layer between the last feature map and the features.
         activation: of every layer.
         condition, mask: as in `mlp`; the condition joins the encoder before its dense layer.
@@ -39,6 +40,8 @@ def conv(
     """
     event_shape, latent_dim = checked(event_shape, latent_dim)
     maps = feature_maps("conv", event_shape, filters, kernel_size, dense)
+    check_activation(activation)
+    filters, kernel_size, dense = maps.filters, maps.kernel_size, maps.dense
     options = {"strides": 2, "padding": "same", "activation": activation}
 
     h, given, x_inputs = encoder_inputs(event_shape, condition, mask, maps.place)

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import keras
 
-from kvae.networks.inputs import checked, decoder_inputs, encoder_inputs, joined
-from kvae.numerics.arguments import check_at_least
+from kvae.networks.inputs import check_activation, checked, decoder_inputs, encoder_inputs, joined
+from kvae.numerics.arguments import sizes
 
 
 def mlp(
     event_shape: Sequence[int],
     latent_dim: int,
-    hidden: Sequence[int] = (400,),
+    hidden: int | Sequence[int] = (400,),
     activation: str = "relu",
     condition: int | Sequence[int] | None = None,
     mask: bool = False,
@@ -21,7 +21,7 @@ def mlp(
     Args:
         event_shape: the shape of one example, any rank from 1.
         latent_dim: the number of latent dimensions D, at least 1.
-        hidden: the sizes of the hidden layers; () gives linear networks.
+        hidden: the sizes of the hidden layers, or of the only one; () gives linear networks.
         activation: of the hidden layers.
         condition: the number of classes, or the shape of the vectors, of a conditional model; both networks then
             take it as a second input, beside x and beside z.
@@ -31,8 +31,8 @@ def mlp(
         encoder, `[B, *event_shape]` to features `[B, hidden[-1]]`, and decoder, `[B, D]` to `[B, hidden[0]]`.
     """
     event_shape, latent_dim = checked(event_shape, latent_dim)
-    for size in hidden:
-        check_at_least(1, hidden=size)
+    hidden = sizes("hidden", hidden)
+    check_activation(activation)
     h, given, x_inputs = encoder_inputs(event_shape, condition, mask, keras.layers.Flatten(name="flatten"))
     h = joined(given, h)
     for i, size in enumerate(hidden):

@@ -1,12 +1,13 @@
 """The feature maps of an event, level by level, and the layers for their number of axes."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics.arguments import side, sizes, whole
 
 
 class FeatureMaps(NamedTuple):
@@ -14,12 +15,16 @@ class FeatureMaps(NamedTuple):
 
     Attributes:
         shape: of the event, with a channel axis.
+        filters, kernel_size, dense: the builder's arguments as Python's numbers.
         place: from the event to that shape.
         sizes: the height and width of the maps, level by level.
         conv, up, crop, dropout: classes of layers.
     """
 
     shape: tuple[int, ...]
+    filters: tuple[int, ...]
+    kernel_size: int
+    dense: int
     place: Callable
     sizes: list[tuple[int, ...]]
     conv: Any
@@ -32,19 +37,26 @@ def feature_maps(what, event_shape, filters, kernel_size, dense) -> FeatureMaps:
     """The maps of `what`, a builder with these arguments, checked."""
     if len(event_shape) > 3:
         raise ValueError(f"{what} takes an event shape (H, W, C), (T, C) or (T,), got {event_shape}.")
+    filters = sizes("filters", filters)
     if not filters:
         raise ValueError(f"{what} needs at least one level, got filters=(). For linear networks use mlp(hidden=()).")
-    check_at_least(1, kernel_size=kernel_size, dense=dense)
-    for size in filters:
-        check_at_least(1, filters=size)
+    kernel_size, dense = side("kernel_size", kernel_size), whole("dense", dense, 1)
+    if len(event_shape) == 2 and min(event_shape) >= 8 and max(event_shape) <= 2 * min(event_shape):
+        steps, channels = event_shape
+        warnings.warn(
+            f"{what} convolves {event_shape} in one dimension: {steps} steps of {channels} channels. Grey images of "
+            f"this size have event_shape=({steps}, {channels}, 1), and x[..., None].",
+            stacklevel=3,
+        )
     shape = event_shape if len(event_shape) > 1 else (*event_shape, 1)
-    sizes = [shape[:-1]]
+    levels = [shape[:-1]]
     for _ in filters:
-        sizes.append(tuple(math.ceil(n / 2) for n in sizes[-1]))
+        levels.append(tuple(math.ceil(n / 2) for n in levels[-1]))
     dimensions = f"{len(shape) - 1}D"
     names = f"Conv{dimensions}", f"Conv{dimensions}Transpose", f"Cropping{dimensions}", f"SpatialDropout{dimensions}"
     place = keras.layers.Reshape(shape, name="channel") if shape != event_shape else lambda x: x
-    return FeatureMaps(shape, place, sizes, *(getattr(keras.layers, name) for name in names))
+    layers = (getattr(keras.layers, name) for name in names)
+    return FeatureMaps(shape, filters, kernel_size, dense, place, levels, *layers)
 
 
 def cropped(maps: FeatureMaps, g, sizes: tuple[int, ...], name: str):

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import keras
 
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics.arguments import flag, is_number, shown, sizes, whole
 
 
 def encoder_inputs(event_shape, condition, mask: bool, place: Callable):
     """x where `place` puts it, with the mask beside; the condition or None; and the network's inputs."""
     x, given = keras.Input(event_shape, name="x"), _condition(condition)
-    if not mask:
+    if not flag("mask", mask):
         return place(x), given, x if given is None else [x, given]
     seen = keras.Input(event_shape, name="mask")
     h = keras.layers.Concatenate(name="with_mask")([place(x), place(seen)])
@@ -26,9 +26,11 @@ def decoder_inputs(latent_dim: int, condition):
 def _condition(condition):
     if condition is None:
         return None
-    shape = (condition,) if isinstance(condition, int) else tuple(condition)
-    for size in shape:
-        check_at_least(1, condition=size)
+    shape = sizes("condition", condition)
+    if not shape:
+        raise ValueError(
+            "condition must be the number of classes or the shape of a vector, such as 10 or (3,), got ()."
+        )
     return keras.Input(shape, name="condition")
 
 
@@ -43,12 +45,21 @@ def joined(condition, flat):
 
 def checked(event_shape, latent_dim) -> tuple[tuple[int, ...], int]:
     """The shape of an example and the number of latent dimensions, as integers."""
-    if isinstance(event_shape, int):
-        raise ValueError(f"event_shape is a tuple, such as ({event_shape},), got the number {event_shape}.")
-    event_shape = tuple(event_shape)
+    if is_number(event_shape):
+        like = int(event_shape) if float(event_shape).is_integer() else 4
+        raise ValueError(f"event_shape is a tuple, such as ({like},), got the number {event_shape}.")
+    event_shape = sizes("event_shape", event_shape)
     if not event_shape:
         raise ValueError("event_shape needs at least one dimension, got ().")
-    for size in event_shape:
-        check_at_least(1, event_shape=size)
-    check_at_least(1, latent_dim=latent_dim)
-    return event_shape, latent_dim
+    return event_shape, whole("latent_dim", latent_dim, 1)
+
+
+def check_activation(activation) -> None:
+    """Raise a ValueError unless Keras knows the activation."""
+    try:
+        keras.activations.get(activation)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"activation must be a name that Keras knows, such as 'relu' or 'gelu', or a function, got "
+            f"{shown(activation)}."
+        ) from None

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import keras
 
 from kvae.networks.feature_maps import cropped, feature_maps
-from kvae.networks.inputs import checked, decoder_inputs, encoder_inputs, joined
-from kvae.numerics.arguments import check_at_least
+from kvae.networks.inputs import check_activation, checked, decoder_inputs, encoder_inputs, joined
+from kvae.numerics.arguments import choice, flag, number, whole
 
 
 def resnet(
     event_shape: Sequence[int],
     latent_dim: int,
-    filters: Sequence[int] = (32, 64),
+    filters: int | Sequence[int] = (32, 64),
     blocks: int = 1,
-    kernel_size: int = 3,
+    kernel_size: int | Sequence[int] = 3,
     bottleneck: int = 2,
     dense: int = 128,
     activation: str = "relu",
@@ -33,11 +33,11 @@ def resnet(
     the encoder and crops at every level, so that any size works.
 
     Args:
-        event_shape: (H, W, C); or (T, C) or (T,), which are convolved in one dimension.
+        event_shape: (H, W, C); or (T, C) or (T,), which are convolved in one dimension, see `conv`.
         latent_dim: the number of latent dimensions D, at least 1.
-        filters: of the encoder's levels; the decoder's are the same in reverse.
+        filters: of the encoder's levels, or of the only one; the decoder's are the same in reverse.
         blocks: how many blocks of each level keep the size, at least 0.
-        kernel_size: of the middle convolutions.
+        kernel_size: of the middle convolutions, the same along each axis: 3 or (3, 3).
         bottleneck: by how much the middle convolution is narrower, at least 1.
         dense: the size of the dense layer between the last feature map and the features.
         activation: of every layer.
@@ -57,12 +57,11 @@ def resnet(
     """
     event_shape, latent_dim = checked(event_shape, latent_dim)
     maps = feature_maps("resnet", event_shape, filters, kernel_size, dense)
-    check_at_least(1, bottleneck=bottleneck)
-    check_at_least(0, blocks=blocks)
-    if normalization not in (None, "batch", "layer", "group"):
-        raise ValueError(f"normalization must be None, 'batch', 'layer' or 'group', got {normalization!r}.")
-    if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"dropout is a part, 0 <= dropout < 1, got {dropout!r}.")
+    check_activation(activation)
+    filters, kernel_size, dense = maps.filters, maps.kernel_size, maps.dense
+    bottleneck, blocks = whole("bottleneck", bottleneck, 1), whole("blocks", blocks, 0)
+    normalization = choice("normalization", normalization, (None, "batch", "layer", "group"))
+    dropout, skips = number("dropout", dropout, least=0.0, below=1.0), flag("skips", skips)
 
     bias = {"use_bias": normalization is None}
 

@@ -59,8 +59,9 @@ def number(
     low = f"{least:g} <= " if least is not None else f"{above:g} < " if above is not None else ""
     high = f" <= {most:g}" if most is not None else f" < {below:g}" if below is not None else ""
     wanted = f"{name} must be a finite number" + (f", {low}{name}{high}" if low or high else "")
-    found = _real(value)
-    fits = found is not None and math.isfinite(found)
+    real = _real(value)
+    found = math.nan if real is None else real
+    fits = math.isfinite(found)
     fits = fits and (least is None or found >= least) and (most is None or found <= most)
     if not fits or (above is not None and not found > above) or (below is not None and not found < below):
         raise ValueError(f"{wanted}, got {shown(value)}.")
@@ -138,6 +139,18 @@ def sizes(name: str, value, least: int = 1) -> tuple[int, ...]:
         raise ValueError(f"{name} must be whole numbers, such as (64, 32), got {shown(value)}.")
     value = value if isinstance(value, Iterable) and rank != 0 else (value,)
     return tuple(whole(name, one, least) for one in value)
+
+
+def side(name: str, value) -> int:
+    """The side of a square: a whole number from 1 on, or equal ones, such as (3, 3).
+
+    Raises:
+        ValueError: for anything else.
+    """
+    found = set(sizes(name, value))
+    if len(found) != 1:
+        raise ValueError(f"{name} must be one size for all axes, such as 3 or (3, 3), got {shown(value)}.")
+    return found.pop()
 
 
 def path(name: str, value) -> Path:

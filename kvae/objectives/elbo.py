@@ -1,14 +1,15 @@
 """The evidence lower bound."""
 
 import json
-import numbers
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics.arguments import choice, is_number, number, shown, whole
 from kvae.objectives.base import Objective
+
+_LATE = 10**6  # an optimizer step after the end of most schedules
 
 
 @keras.saving.register_keras_serializable("kvae")
@@ -23,7 +24,8 @@ class ELBO(Objective):
         kl: "analytic", "monte_carlo", or "auto": analytic where the closed form exists.
         beta: the weight of the KL term, at least 0; or a schedule, any callable from the optimizer's step to
             a weight (`kvae.schedules`, `keras.optimizers.schedules`). 1 is exactly the ELBO. Only the loss
-            contains beta: the reported elbo, reconstruction and kl do not.
+            contains beta: the reported elbo, reconstruction and kl do not. A schedule is called at its ends (step 0,
+            `schedule_end` and a million) when the objective is made, and must be finite and at least 0 there.
         samples: how many z to draw for each example, at least 1.
         free_bits: lambda >= 0 in nats: the KL term becomes sum_j max(mean over the batch of KL_j, lambda), so
             that a dimension below lambda is not pushed down further (Kingma et al. 2016, arXiv 1606.04934).
@@ -38,15 +40,14 @@ class ELBO(Objective):
         samples: int = 1,
         free_bits: float = 0.0,
     ):
-        if kl not in ("auto", "analytic", "monte_carlo"):
-            raise ValueError(f"ELBO needs kl='auto', 'analytic' or 'monte_carlo', got {kl!r}.")
-        if not callable(beta) and not (isinstance(beta, numbers.Real) and 0.0 <= beta < float("inf")):
-            raise ValueError(f"ELBO needs beta >= 0 or a schedule (a callable of the step), got {beta!r}.")
-        check_at_least(1, samples=samples)
-        if not free_bits >= 0.0:
-            raise ValueError(f"ELBO needs free_bits >= 0, got {free_bits!r}.")
-        self.kl_form, self.samples, self.free_bits = kl, int(samples), float(free_bits)
+        if not callable(beta) and not (is_number(beta) and 0.0 <= float(beta) < float("inf")):
+            raise ValueError(f"ELBO needs beta >= 0 or a schedule (a callable of the step), got {shown(beta)}.")
+        self.kl_form = choice("kl", kl, ("auto", "analytic", "monte_carlo"))
+        self.samples = whole("samples", samples, 1)
+        self.free_bits = number("free_bits", free_bits, least=0.0)
         self.weight = beta if callable(beta) else float(beta)
+        if callable(beta):
+            self._check_ends()
 
     @property
     def needs_density(self):
@@ -59,7 +60,23 @@ class ELBO(Objective):
         schedules = keras.optimizers.schedules
         if isinstance(self.weight, (schedules.PolynomialDecay, schedules.CosineDecay)):
             return int(self.weight.decay_steps + getattr(self.weight, "warmup_steps", 0))
-        return int(getattr(self.weight, "steps", 0))
+        steps = getattr(self.weight, "steps", 0)
+        return int(steps) if is_number(steps) else 0
+
+    def _check_ends(self) -> None:
+        """Raise a ValueError where the schedule leaves [0, inf) at one of its ends."""
+        with tf.init_scope():  # eagerly, also where a graph is being built
+            for step in sorted({0, self.schedule_end, _LATE}):
+                try:
+                    value = self.beta(tf.constant(step, tf.int64))
+                except (IndexError, tf.errors.InvalidArgumentError):  # a table of weights that ends before
+                    continue
+                if not (is_number(value) and 0.0 <= float(value) < float("inf")):
+                    value = value.numpy() if hasattr(value, "numpy") else value
+                    raise ValueError(
+                        f"ELBO needs a schedule of finite weights >= 0, but {shown(self.weight)} is {shown(value)} at "
+                        f"step {step}. Keep it in bounds, for example with tf.maximum(0.0, ...)."
+                    )
 
     def kl(self, terms):
         """The closed form or the Monte Carlo estimate of the KL term, `[B]`."""

@@ -2,7 +2,7 @@
 
 from tensorflow_probability import distributions as tfd
 
-from kvae.families import Family
+from kvae.families import Family, scale_range
 
 
 class Posterior(Family):
@@ -76,9 +76,7 @@ class NormalPosterior(Posterior):
         dtype: str | None = None,
     ):
         super().__init__(project=project, name=name, dtype=dtype)
-        if not 0.0 < floor < cap:
-            raise ValueError(f"{type(self).__name__} needs 0 < floor < cap, got floor={floor} and cap={cap}.")
-        self.floor, self.cap = float(floor), float(cap)
+        self.floor, self.cap = scale_range(floor, cap)
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from kvae.families import scale_range
 from kvae.numerics.elementary import UNIT_SOFTPLUS, positive
 from kvae.priors.base import Prior
 
@@ -29,9 +30,7 @@ class ConditionalNormal(Prior):
 
     def __init__(self, floor: float = 1e-3, cap: float = 1e3, name: str | None = None, dtype: str | None = None):
         super().__init__(name=name, dtype=dtype)
-        if not 0.0 < floor < cap:
-            raise ValueError(f"ConditionalNormal needs 0 < floor < cap, got floor={floor} and cap={cap}.")
-        self.floor, self.cap = float(floor), float(cap)
+        self.floor, self.cap = scale_range(floor, cap)
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""

@@ -106,6 +106,14 @@ class SourcesTest(tf.test.TestCase):
             self.assertEqual(binary.support.name, "{0, 1}")
             self.assertAllEqual(binary.train.x, np.eye(4))
 
+    def test_parts_have_one_shape(self):
+        images = np.zeros((9, 3, 2), np.uint8)
+        both = kvae.data.from_arrays(images, images[..., None], validation=0)
+        self.assertEqual((both.event_shape, both.test.event_shape), ((3, 2, 1), (3, 2, 1)))
+        message = r"x_test have shape \(3, 2\), but those of x_train have \(3, 2, 1\)"
+        with self.assertRaisesRegex(ValueError, message):
+            kvae.data.from_arrays(images, images / 255.0, validation=0)
+
     def test_idx_files(self):
         """Written byte by byte as the format says, plain and compressed."""
         path = pathlib.Path(self.create_tempdir().full_path)
@@ -146,6 +154,8 @@ class SourcesTest(tf.test.TestCase):
         self.assertAllEqual(data.train.array, np.stack([written[name] for name in order]))
         self.assertAllEqual(data.train.y, [0, 1, 1])
         self.assertAllEqual(data.test.array, written["test/cat/9"][None])
+        self.assertAllEqual(data.test.y, [1])  # the classes of all parts are numbered together
+        self.assertEqual(data.classes, ("ant", "cat"))
         flat = kvae.data.load(str(path / "train" / "cat"), validation=0)
         self.assertAllEqual(flat.train.array, np.stack([written["train/cat/1"], written["train/cat/2"]]))
         self.assertEqual((flat.train.y, flat.test), (None, None))
@@ -206,11 +216,13 @@ class SourcesTest(tf.test.TestCase):
                 self.assertEqual((data.event_shape, len(data.train), len(data.validation)), (shape, 6, 2))
                 self.assertLen(data.train.y, 6)
             for name, message in (
-                ("tf_flowers", "must be of one size, but those of 'tf_flowers' have"),
+                ("tf_flowers", r"must be of one size, but example 0 of 'tf_flowers' has shape .*size=\(64, 64\)"),
                 ("imdb_reviews", "no 'image' and no 'features', but \\['label', 'text'\\]"),
             ):
                 with self.assertRaisesRegex(ValueError, message):
                     kvae.data.load(name)
+            flowers = kvae.data.load("tf_flowers", validation=0, size=(6, 5))
+            self.assertEqual(flowers.event_shape, (6, 5, 3))
 
     def test_mnist_where_it_is_prepared(self):
         """The real thing, if KVAE_TFDS_DIR names a directory that holds it; otherwise its absence is an error."""
@@ -226,14 +238,31 @@ class SourcesTest(tf.test.TestCase):
         x = np.zeros((10, 3), np.float32)
         for arguments, message in (
             ({"binarize": "always"}, "None, 'static' or 'dynamic', got 'always'"),
-            ({"validation": 1.0}, "0 <= part < 1"),
+            ({"validation": 1.0}, "0 <= validation < 1, got 1.0"),
             ({"validation": 0.01}, "leaves a split empty"),
             ({"dequantize": True}, "uint8"),
             ({"binarize": "static", "dequantize": True}, "exclude each other"),
             ({"batch_size": 0}, "batch_size must be at least 1"),
+            ({"y_train": np.zeros(9)}, "x_train has 10 rows but y_train has 9"),
+            ({"y_test": np.zeros(9)}, "y_test is given without x_test"),
+            ({"x_test": x[:, :2]}, r"examples of x_test have shape \(2,\), but those of x_train have \(3,\)"),
+            ({"x_validation": x.astype(str)}, r"x_validation must be an array of numbers \[N, \*event_shape\], got"),
+            ({"x_test": np.full((2, 3), 17, np.uint8), "levels": 16}, "x_test holds pixels up to 17, but levels=16"),
         ):
             with self.assertRaisesRegex(ValueError, message):
                 kvae.data.from_arrays(x, **arguments)
+        for wrong, message in (
+            (None, "got None"),
+            (3.0, "array of numbers"),
+            ("abc", "array of numbers"),
+            ([[1, 2], [3]], "x_train must hold examples of one shape"),
+            ((row for row in x), "array of numbers"),
+            (x + 1j, "array of numbers"),
+            (np.array([[None]]), "array of numbers"),
+            (np.ma.masked_array(x, x == 0), r"x_train is a masked array. Give its parts to kvae.data.Split"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                kvae.data.from_arrays(wrong)
         with self.assertRaisesRegex(ValueError, r"\[0, 1\] for probabilities.*from 0 to 2"):
             kvae.data.from_arrays(np.array([[0.0], [2.0]]), validation=0, binarize="static")
 
