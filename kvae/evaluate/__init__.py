@@ -7,6 +7,7 @@ from kvae.evaluate.comparisons import Comparison, compare
 from kvae.evaluate.diagnosis import Diagnosis, diagnose
 from kvae.evaluate.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
 from kvae.evaluate.estimates import Estimate, bits_per_dim
+from kvae.evaluate.gaussian import Gaussian, gaussian
 from kvae.evaluate.inference_gaps import gaps
 from kvae.evaluate.latent_dimensions import collapse, collapsed, kl_per_dimension
 from kvae.evaluate.nearest_neighbours import knn_accuracy
@@ -19,6 +20,7 @@ __all__ = [
     "Comparison",
     "Diagnosis",
     "Estimate",
+    "Gaussian",
     "RateDistortion",
     "ais",
     "bits_per_dim",
@@ -30,6 +32,7 @@ __all__ = [
     "diagnose",
     "factor_vae_score",
     "gaps",
+    "gaussian",
     "independent_pixels",
     "kl_per_dimension",
     "knn_accuracy",
