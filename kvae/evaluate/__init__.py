@@ -11,6 +11,7 @@ from kvae.evaluate.gaussian import Gaussian, gaussian
 from kvae.evaluate.inference_gaps import gaps
 from kvae.evaluate.latent_dimensions import collapse, collapsed, kl_per_dimension
 from kvae.evaluate.nearest_neighbours import knn_accuracy
+from kvae.evaluate.prior_gaps import prior_gap
 from kvae.evaluate.rate_distortion_curve import RateDistortion, rate_distortion
 from kvae.evaluate.scale_calibration import calibration
 from kvae.evaluate.summaries import log_likelihood, summary
@@ -38,6 +39,7 @@ __all__ = [
     "knn_accuracy",
     "log_likelihood",
     "mutual_information_gap",
+    "prior_gap",
     "rate",
     "rate_distortion",
     "sandwich",
