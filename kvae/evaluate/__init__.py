@@ -14,6 +14,7 @@ from kvae.evaluate.nearest_neighbours import knn_accuracy
 from kvae.evaluate.prior_gaps import prior_gap
 from kvae.evaluate.rate_distortion_curve import RateDistortion, rate_distortion
 from kvae.evaluate.scale_calibration import calibration
+from kvae.evaluate.scores import LogLikelihoods, Scores, log_likelihood_per_example, score
 from kvae.evaluate.summaries import log_likelihood, summary
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "Diagnosis",
     "Estimate",
     "Gaussian",
+    "LogLikelihoods",
     "RateDistortion",
+    "Scores",
     "ais",
     "bits_per_dim",
     "calibration",
@@ -38,11 +41,13 @@ __all__ = [
     "kl_per_dimension",
     "knn_accuracy",
     "log_likelihood",
+    "log_likelihood_per_example",
     "mutual_information_gap",
     "prior_gap",
     "rate",
     "rate_distortion",
     "sandwich",
     "sap",
+    "score",
     "summary",
 ]
