@@ -13,12 +13,20 @@ from kvae.evaluate.latent_dimensions import collapse, collapsed, kl_per_dimensio
 from kvae.evaluate.nearest_neighbours import knn_accuracy
 from kvae.evaluate.prior_gaps import prior_gap
 from kvae.evaluate.rate_distortion_curve import RateDistortion, rate_distortion
-from kvae.evaluate.scale_calibration import calibration
+from kvae.evaluate.scale_calibration import (
+    CalibrationByElement,
+    CalibrationByScale,
+    calibration,
+    calibration_by_element,
+    calibration_by_scale,
+)
 from kvae.evaluate.scores import LogLikelihoods, Scores, log_likelihood_per_example, score
 from kvae.evaluate.summaries import log_likelihood, summary
 
 __all__ = [
     "DCI",
+    "CalibrationByElement",
+    "CalibrationByScale",
     "Comparison",
     "Diagnosis",
     "Estimate",
@@ -29,6 +37,8 @@ __all__ = [
     "ais",
     "bits_per_dim",
     "calibration",
+    "calibration_by_element",
+    "calibration_by_scale",
     "collapse",
     "collapsed",
     "compare",
