@@ -244,8 +244,8 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
         (lambda vae: kvae.evaluate.summary(vae, [GOOD], samples=2), r"x has shape \(1, 10, 6\)"),
         (lambda vae: kvae.evaluate.summary(vae, kvae.data.load("digits"), samples=2), "such as data.test"),
         (lambda vae: kvae.evaluate.compare([vae], GOOD), "takes a dict of names to models"),
-        (lambda vae: kvae.evaluate.collapse(vae, GOOD, epsilon=0.0), "epsilon must be positive"),
-        (lambda vae: kvae.evaluate.collapsed(vae, GOOD, delta=1.0), r"delta must be in \[0, 1\)"),
+        (lambda vae: kvae.evaluate.collapse(vae, GOOD, epsilon=0.0), "epsilon must be a finite number, 0 < epsilon"),
+        (lambda vae: kvae.evaluate.collapsed(vae, GOOD, delta=1.0), "delta must be a finite number, 0 <= delta < 1"),
         (lambda vae: kvae.evaluate.log_likelihood(vae, GOOD, samples=2, chunk=0), "chunk must be at least 1"),
         (
             lambda vae: kvae.evaluate.summary(vae, tf.data.Dataset.from_tensors(GOOD).repeat(), samples=2),

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from kvae.models.saving import read_note, save_model
+from kvae.numerics import arguments
 
 _RISING = ("elbo", "reconstruction")  # the logs that are better when higher
 
@@ -32,7 +33,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, filepath, seconds: float = 0.0, on_sigterm: bool = False):
         super().__init__()
-        self.filepath, self.seconds, self.on_sigterm = _keras_path(filepath), float(seconds), bool(on_sigterm)
+        self.filepath, self.seconds = _keras_path(filepath), arguments.number("seconds", seconds, 0.0)
+        self.on_sigterm = arguments.flag("on_sigterm", on_sigterm)
         self._saved_at = -math.inf
         self._unsaved = False
         self._asked_to_end = self._listening = False
@@ -90,6 +92,8 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     def __init__(self, filepath, monitor: str = "val_elbo"):
         super().__init__()
+        if not isinstance(monitor, str):
+            raise ValueError(f"monitor must be the name of a log, such as 'val_elbo', got {arguments.shown(monitor)}.")
         self.filepath, self.monitor = _keras_path(filepath), monitor
         self._sign = 1.0 if monitor.removeprefix("val_") in _RISING else -1.0
         self.best: float | None = None
@@ -117,7 +121,7 @@ class BestCheckpoint(keras.callbacks.Callback):
 
 
 def _keras_path(filepath) -> Path:
-    path = Path(filepath)
+    path = arguments.path("filepath", filepath)
     if path.suffix != ".keras":
         raise ValueError(f"A checkpoint needs a path that ends in .keras, got {str(filepath)!r}.")
     return path

@@ -8,7 +8,7 @@ import keras
 from kvae.data import inputs
 from kvae.evaluate.diagnosis import Diagnosis, diagnose
 from kvae.models.resolve import check_density
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics import arguments
 
 
 class Diagnose(keras.callbacks.Callback):
@@ -28,8 +28,9 @@ class Diagnose(keras.callbacks.Callback):
 
     def __init__(self, data, train=None, every: int = 5, say: Callable[[str], Any] = print):
         super().__init__()
-        check_at_least(1, every=every)
-        self.data, self.train, self.every, self.say = data, train, int(every), say
+        if not callable(say):
+            raise ValueError(f"say must be a function of a text, such as print, got {arguments.shown(say)}.")
+        self.data, self.train, self.every, self.say = data, train, arguments.whole("every", every, 1), say
         self.found: Diagnosis | None = None
         self._said: set[str] = set()
 

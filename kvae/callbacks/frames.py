@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics import arguments
 
 
 class Frames(keras.callbacks.Callback):
@@ -20,8 +20,7 @@ class Frames(keras.callbacks.Callback):
 
     def __init__(self, z=None, condition=None, every: int = 1):
         super().__init__()
-        check_at_least(1, every=every)
-        self.z, self.condition, self.every = z, condition, int(every)
+        self.z, self.condition, self.every = z, condition, arguments.whole("every", every, 1)
         self.frames: list[np.ndarray] = []
 
     def on_train_begin(self, logs=None):

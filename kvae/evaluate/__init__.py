@@ -7,22 +7,38 @@ from kvae.evaluate.comparisons import Comparison, compare
 from kvae.evaluate.diagnosis import Diagnosis, diagnose
 from kvae.evaluate.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
 from kvae.evaluate.estimates import Estimate, bits_per_dim
+from kvae.evaluate.gaussian import Gaussian, gaussian
 from kvae.evaluate.inference_gaps import gaps
 from kvae.evaluate.latent_dimensions import collapse, collapsed, kl_per_dimension
 from kvae.evaluate.nearest_neighbours import knn_accuracy
+from kvae.evaluate.prior_gaps import prior_gap
 from kvae.evaluate.rate_distortion_curve import RateDistortion, rate_distortion
-from kvae.evaluate.scale_calibration import calibration
+from kvae.evaluate.scale_calibration import (
+    CalibrationByElement,
+    CalibrationByScale,
+    calibration,
+    calibration_by_element,
+    calibration_by_scale,
+)
+from kvae.evaluate.scores import LogLikelihoods, Scores, log_likelihood_per_example, score
 from kvae.evaluate.summaries import log_likelihood, summary
 
 __all__ = [
     "DCI",
+    "CalibrationByElement",
+    "CalibrationByScale",
     "Comparison",
     "Diagnosis",
     "Estimate",
+    "Gaussian",
+    "LogLikelihoods",
     "RateDistortion",
+    "Scores",
     "ais",
     "bits_per_dim",
     "calibration",
+    "calibration_by_element",
+    "calibration_by_scale",
     "collapse",
     "collapsed",
     "compare",
@@ -30,14 +46,18 @@ __all__ = [
     "diagnose",
     "factor_vae_score",
     "gaps",
+    "gaussian",
     "independent_pixels",
     "kl_per_dimension",
     "knn_accuracy",
     "log_likelihood",
+    "log_likelihood_per_example",
     "mutual_information_gap",
+    "prior_gap",
     "rate",
     "rate_distortion",
     "sandwich",
     "sap",
+    "score",
     "summary",
 ]

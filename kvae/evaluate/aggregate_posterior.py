@@ -8,8 +8,7 @@ import tensorflow as tf
 from kvae.evaluate.estimates import Estimate, mean_of
 from kvae.models import resolve
 from kvae.models.importance import ImportanceSampler
-from kvae.numerics import noise
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics import arguments, noise
 
 _PAIRS_AT_A_TIME = 4_000_000  # of a z and a posterior, times the latent dimensions
 
@@ -34,7 +33,7 @@ def rate(vae, data, samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
     resolve.check_density(vae, "the mutual information")
     if vae.prior.conditional:
         raise ValueError(f"rate needs one prior p(z) for all examples; {type(vae.prior).__name__} has one for each.")
-    check_at_least(1, samples=samples)
+    samples, seed = arguments.whole("samples", samples, 1), arguments.seed(seed)
     parameters = [parameters for _, parameters in ImportanceSampler.of(vae).encoded(data)]
     q = vae.posterior.of(tf.concat(parameters, axis=0))
     n = int(q.batch_shape[0])

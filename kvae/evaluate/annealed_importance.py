@@ -5,7 +5,8 @@ import numpy as np
 from kvae.data import conditions
 from kvae.evaluate.chains import Annealing, log_mean, sigmoid_schedule
 from kvae.evaluate.estimates import Estimate, weighted_mean_of
-from kvae.numerics.arguments import check_at_least
+from kvae.models.resolve import check_model
+from kvae.numerics import arguments
 
 
 def ais(
@@ -39,7 +40,7 @@ def ais(
 
 def annealed(vae, data, steps, chains, seed, start, leapfrog, verbose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log p(x) of each example as `ais` has it, its variance, and the effective sample size, `[N]` each."""
-    check_at_least(1, steps=steps)
+    steps, seed = arguments.whole("steps", steps, 1), arguments.seed(seed)
     annealing = Annealing.of(vae, start, chains, leapfrog)
     return log_mean(annealing.run(data, sigmoid_schedule(steps), seed, verbose=verbose).log_weight)
 
@@ -69,6 +70,10 @@ def sandwich(
     Reference: Grosse, Ghahramani, Adams (2015), Sandwiching the marginal likelihood using bidirectional Monte Carlo,
     arXiv 1511.02543.
     """
+    check_model(vae)
+    n, steps, seed = arguments.whole("n", n, 1), arguments.whole("steps", steps, 1), arguments.seed(seed)
+    if exact is not None and (not isinstance(exact, (tuple, list)) or len(exact) != 2):
+        raise ValueError(f"exact must be a pair (x, z) of arrays, got {arguments.shown(exact)}.")
     x, z = simulated(vae, n, seed, condition) if exact is None else exact
     if np.shape(z) != (len(x), vae.latent_dim):
         raise ValueError(f"For {len(x)} examples z must have shape {(len(x), vae.latent_dim)}, got {np.shape(z)}.")

@@ -22,8 +22,7 @@ from kvae.evaluate.estimates import log_mean_variance
 from kvae.evaluate.progress import progress
 from kvae.models import resolve
 from kvae.models.importance import ImportanceSampler
-from kvae.numerics import noise
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics import arguments, noise
 from kvae.numerics.compilation import Programs, compiled
 
 STARTS = ("posterior", "prior")
@@ -68,9 +67,6 @@ class Annealing:
     """
 
     def __init__(self, vae, start: str, chains: int, leapfrog: int):
-        if start not in STARTS:
-            raise ValueError(f"start must be one of {STARTS}, got {start!r}.")
-        check_at_least(1, chains=chains, leapfrog=leapfrog)
         if start == "posterior":
             resolve.check_density(vae, "a chain from q(z|x)")
         self.vae, self.start, self.chains, self.leapfrog = vae, start, chains, leapfrog
@@ -82,6 +78,8 @@ class Annealing:
     def of(cls, vae, start: str, chains: int, leapfrog: int) -> "Annealing":
         """The model's own, made once."""
         resolve.check_model(vae)
+        start = arguments.choice("start", start, STARTS)
+        chains, leapfrog = arguments.whole("chains", chains, 1), arguments.whole("leapfrog", leapfrog, 1)
         return vae.methods.get(("annealing", start, chains, leapfrog), lambda: cls(vae, start, chains, leapfrog))
 
     def run(

@@ -6,9 +6,10 @@ import numpy as np
 
 from kvae.data import inputs
 from kvae.evaluate.estimates import Estimate, check_comparable, weighted_mean_of
-from kvae.evaluate.per_example import per_example
+from kvae.evaluate.per_example import few_effective, per_example
 from kvae.evaluate.summaries import columns, table
 from kvae.models.resolve import check_model
+from kvae.numerics import arguments
 
 
 class Comparison(NamedTuple):
@@ -37,16 +38,20 @@ def compare(models: dict, data, samples: int = 5000, seed: int = 0, verbose: boo
         ValueError: where some have masses and some densities.
     """
     if not isinstance(models, dict) or not models:
-        raise ValueError(f"compare takes a dict of names to models, got {models!r:.80}.")
+        raise ValueError(f"compare takes a dict of names to models, got {arguments.shown(models)}.")
     for vae in models.values():
         check_model(vae)
+    samples, seed = arguments.whole("samples", samples, 1), arguments.seed(seed)
     measures, data = {name: vae.likelihood.measure for name, vae in models.items()}, inputs.in_memory(data)
     first, *others = models
     for name in others:
         check_comparable("nats", measures[first], "nats", measures[name])
     scans = {
-        name: per_example(vae, data, samples, seed + i, None, verbose) for i, (name, vae) in enumerate(models.items())
+        name: per_example(vae, data, samples, (seed + i) % 2**32, None, verbose)
+        for i, (name, vae) in enumerate(models.items())
     }
+    for scan in scans.values():
+        few_effective(scan, samples)
     base = columns(scans[first], samples)
     differences = {
         name: {
@@ -57,5 +62,5 @@ def compare(models: dict, data, samples: int = 5000, seed: int = 0, verbose: boo
         }
         for name in others
     }
-    tables = {name: table(scans[name], samples, seed + i, measures[name]) for i, name in enumerate(models)}
+    tables = {name: table(scans[name], samples, (seed + i) % 2**32, measures[name]) for i, name in enumerate(models)}
     return Comparison(tables, differences)

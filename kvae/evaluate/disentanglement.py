@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.evaluate.estimates import Estimate
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics import arguments
 
 
 def mutual_information_gap(codes, factors, bins: int = 20, seed: int = 0, resamples: int = 50) -> Estimate:
@@ -29,7 +29,7 @@ def mutual_information_gap(codes, factors, bins: int = 20, seed: int = 0, resamp
 
     Reference: Chen, Li, Grosse, Duvenaud (2018), Isolating sources of disentanglement in VAEs, arXiv 1802.04942.
     """
-    check_at_least(2, bins=bins)
+    bins, seed, resamples = _numbers(seed, resamples, bins=(bins, 2))
     codes, factors = _checked(codes, factors)
     binned = [_binned(code, bins) for code in codes.T]
 
@@ -59,6 +59,8 @@ def sap(codes, factors, seed: int = 0, resamples: int = 50) -> Estimate:
     unlabeled observations, arXiv 1711.00848 (who use a linear classifier of one code, which a threshold is).
     """
     from sklearn.tree import DecisionTreeClassifier
+
+    seed, resamples = _numbers(seed, resamples)
 
     codes, factors = _checked(codes, factors)
     varying = [(factor, np.unique(factor)) for factor in factors.T if len(np.unique(factor)) > 1]
@@ -106,14 +108,14 @@ def dci(codes, factors, seed: int = 0, trees: int = 50, resamples: int = 20) -> 
     """
     from sklearn.ensemble import RandomForestClassifier
 
-    check_at_least(1, trees=trees)
+    trees, seed, resamples = _numbers(seed, resamples, trees=(trees, 1))
     codes, factors = _checked(codes, factors)
     varying = [len(np.unique(factor)) > 1 for factor in factors.T]
 
     def score(fitted, held):
         columns, accuracies = [], []
         for factor in factors[:, varying].T:
-            forest = RandomForestClassifier(trees, max_features=None, random_state=seed % 2**32)
+            forest = RandomForestClassifier(trees, max_features=None, random_state=seed)
             forest.fit(codes[fitted], factor[fitted])
             columns.append(forest.feature_importances_)
             accuracies.append(forest.score(codes[held], factor[held]))
@@ -141,9 +143,9 @@ def factor_vae_score(
 
     Reference: Kim, Mnih (2018), Disentangling by factorising, arXiv 1802.05983.
     """
-    check_at_least(2, groups=groups, size=size)
+    groups, size, seed, resamples = _numbers(seed, resamples, groups=(groups, 2), size=(size, 2))
     codes, factors = _checked(codes, factors)
-    random = np.random.default_rng(seed % 2**64)
+    random = np.random.default_rng(seed)
     varying = [k for k, factor in enumerate(factors.T) if len(np.unique(factor)) > 1]
 
     def score(kept):
@@ -167,7 +169,7 @@ def factor_vae_score(
 
 def _estimates(score: Callable, parts: list[np.ndarray], seed: int, resamples: int) -> list[Estimate]:
     """The scores of the rows in `parts`, with their spread over rows that are drawn from each part (the bootstrap)."""
-    random = np.random.default_rng([seed % 2**64, 1])
+    random = np.random.default_rng([seed, 1])
     values = np.atleast_1d(score(*parts))
     again = [np.atleast_1d(score(*(random.choice(part, len(part)) for part in parts))) for _ in range(resamples)]
     errors = np.nanstd(again, axis=0, ddof=1) if resamples > 1 else np.full(len(values), math.nan)
@@ -175,8 +177,17 @@ def _estimates(score: Callable, parts: list[np.ndarray], seed: int, resamples: i
     return [Estimate(float(v), float(e), 0.0, 1.0, "", "", 1, n) for v, e in zip(values, errors, strict=True)]
 
 
+def _numbers(seed, resamples, **counts) -> list[int]:
+    """The counts, each a pair of a number and the least it may be; then seed and resamples: checked."""
+    own = [arguments.whole(name, count, least) for name, (count, least) in counts.items()]
+    return [*own, arguments.seed(seed), arguments.whole("resamples", resamples, 0)]
+
+
 def _checked(codes, factors) -> tuple[np.ndarray, np.ndarray]:
-    codes, factors = np.asarray(codes, np.float64), np.asarray(factors)
+    try:
+        codes, factors = np.asarray(codes, np.float64), np.asarray(factors)
+    except (TypeError, ValueError):
+        raise ValueError(f"codes must be numbers [N, D], got {arguments.shown(codes)}.") from None
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
         raise ValueError(f"codes must be [N, D] and factors [N, K], got {codes.shape} and {factors.shape}.")
     if not np.isfinite(codes).all():
@@ -217,5 +228,5 @@ def _purity(weights: np.ndarray) -> np.ndarray:
 
 
 def _halves(n: int, seed: int) -> list[np.ndarray]:
-    order = np.random.default_rng(seed % 2**64).permutation(n)
+    order = np.random.default_rng(seed).permutation(n)
     return [order[: n // 2], order[n // 2 :]]

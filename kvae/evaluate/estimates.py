@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kvae.numerics import arguments
+
 
 class Estimate(NamedTuple):
     """A number with its errors.
@@ -117,10 +119,12 @@ def bits_per_dim(log_likelihood: Estimate, elements: int, levels: int | None = N
         elements: D.
         levels: L, for a density; None for a mass.
     """
+    if not isinstance(log_likelihood, Estimate):
+        raise TypeError(f"bits_per_dim takes an Estimate, got {arguments.shown(log_likelihood)}.")
+    elements = arguments.whole("elements", elements, 1)
+    levels = None if levels is None else arguments.whole("levels", levels, 2)
     if log_likelihood.unit != "nats" or log_likelihood.measure not in ("mass", "density"):
         raise ValueError(f"bits_per_dim takes a log-likelihood in nats, got {log_likelihood!r}.")
-    if elements < 1 or (levels is not None and levels < 2):
-        raise ValueError(f"bits_per_dim needs one element and two levels or more, got {elements} and {levels}.")
     if (levels is None) != (log_likelihood.measure == "mass"):
         raise ValueError(
             "A density has no bits/dim until it is said how many levels x had before it was dequantised, a mass needs "

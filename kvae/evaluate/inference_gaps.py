@@ -12,8 +12,7 @@ from kvae.evaluate.per_example import log_likelihood_of, per_example
 from kvae.evaluate.progress import progress
 from kvae.models import resolve
 from kvae.models.importance import ImportanceSampler
-from kvae.numerics import divergences, noise
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics import arguments, divergences, noise
 from kvae.numerics.compilation import compiled
 
 _FLOATS_AT_A_TIME = 4_000_000  # of the decoder's widest layer, for all draws of some examples
@@ -52,12 +51,13 @@ def gaps(
     Reference: Cremer, Li, Duvenaud (2018), Inference suboptimality in variational autoencoders, arXiv 1801.03558.
     """
     resolve.check_density(vae, "the gap of the ELBO")
-    check_at_least(1, steps=steps, draws=draws)
-    check_at_least(0, chains=chains)
+    steps, draws = arguments.whole("steps", steps, 1), arguments.whole("draws", draws, 1)
+    samples, chains = arguments.whole("samples", samples, 1), arguments.whole("chains", chains, 0)
+    seed = arguments.seed(seed)
     data = inputs.in_memory(data)
     amortized = per_example(vae, data, samples, seed, verbose=verbose)
     local = optimized(vae, data, steps, draws, seed, verbose)
-    best = per_example(vae, data, samples, seed + 1, verbose=verbose, parameters=local)  # by draws of its own
+    best = per_example(vae, data, samples, (seed + 1) % 2**32, verbose=verbose, parameters=local)  # by draws of its own
     measure, both = vae.likelihood.measure, amortized.elbo_variance + best.elbo_variance
     log_p, variance, ess = best.log_likelihood, best.gap_variance, best.effective_sample_size
     log_likelihood = log_likelihood_of(best, samples, measure)

@@ -5,7 +5,7 @@ import numpy as np
 from kvae.evaluate.estimates import Estimate, mean_of
 from kvae.models import resolve
 from kvae.models.importance import ImportanceSampler
-from kvae.numerics import divergences
+from kvae.numerics import arguments, divergences
 
 
 def kl_per_dimension(vae, data) -> list[Estimate]:
@@ -27,8 +27,7 @@ def collapse(vae, data, epsilon: float = 0.01) -> list[Estimate]:
 
     Reference: as for `collapsed`.
     """
-    if not epsilon > 0.0:
-        raise ValueError(f"epsilon must be positive, got {epsilon}.")
+    epsilon = arguments.number("epsilon", epsilon, above=0.0)
     table = _table(vae, data)
     below = np.where(np.isfinite(table), table < epsilon, np.nan)
     return [mean_of(column, unit="") for column in below.T]
@@ -45,8 +44,7 @@ def collapsed(vae, data, epsilon: float = 0.01, delta: float = 0.01) -> np.ndarr
     Reference: Lucas, Tucker, Grosse, Norouzi (2019), Don't blame the ELBO! A linear VAE perspective on posterior
     collapse, arXiv 1911.02469.
     """
-    if not 0.0 <= delta < 1.0:
-        raise ValueError(f"delta must be in [0, 1), got {delta}.")
+    delta = arguments.number("delta", delta, 0.0, below=1.0)
     return np.array([part.mean for part in collapse(vae, data, epsilon)]) >= 1.0 - delta
 
 

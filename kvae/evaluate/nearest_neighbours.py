@@ -8,6 +8,7 @@ import tensorflow as tf
 from kvae.data import checks, inputs
 from kvae.evaluate.estimates import Estimate
 from kvae.models.resolve import check_model
+from kvae.numerics import arguments
 
 
 def knn_accuracy(vae, train, test, neighbours: int = 15) -> Estimate:
@@ -29,7 +30,7 @@ def knn_accuracy(vae, train, test, neighbours: int = 15) -> Estimate:
 
     check_model(vae)
     codes, labels = zip(*(_coded(vae, part, name) for part, name in ((train, "train"), (test, "test"))), strict=True)
-    if not 1 <= neighbours <= len(labels[0]):
+    if arguments.whole("neighbours", neighbours, 1) > len(labels[0]):
         raise ValueError(f"neighbours must be 1 to {len(labels[0])}, the examples of train, got {neighbours}.")
     right = KNeighborsClassifier(neighbours).fit(codes[0], labels[0]).score(codes[1], labels[1])
     n = len(labels[1])

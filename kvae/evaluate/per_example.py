@@ -11,8 +11,9 @@ from kvae.evaluate.estimates import Estimate, bessel_correction, log_mean_varian
 from kvae.evaluate.progress import progress
 from kvae.models import resolve
 from kvae.models.importance import FLOATS_AT_A_TIME, ImportanceSampler
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics import arguments
 from kvae.numerics.chunks import even_chunk_size
+from kvae.numerics.weights import warn_of_few
 from kvae.training.step_time import multiply_adds
 
 _WORTH_COMPILING = 5e10  # multiply-adds of a batch: half a second
@@ -48,8 +49,9 @@ def per_example(vae, data, samples, seed, chunk=None, verbose: bool | str = "aut
     `parameters` `[N, units]` are those of the posteriors to draw from and to evaluate; by default they are the
     encoder's.
     """
-    check_at_least(1, samples=samples, **({} if chunk is None else {"chunk": chunk}))
     resolve.check_density(vae, "log p(x) by importance sampling")
+    samples, seed = arguments.whole("samples", samples, 1), arguments.seed(seed)
+    chunk = None if chunk is None else arguments.whole("chunk", chunk, 1)
     draws, elements = ImportanceSampler.of(vae), math.prod(vae.event_shape)
     chunk = chunk or max(1, FLOATS_AT_A_TIME // draws.widest)
     chunk_size = max(1, chunk // samples)  # examples; one, in several chunks, if samples > chunk
@@ -112,6 +114,13 @@ class _RunningSums:
         if kl is None:
             return ll, ess, a / n, var_a, -b / n, var_b, var_elbo, gap
         return ll, ess, a / n, var_a, kl.astype(np.float64), np.zeros_like(a), var_elbo, gap
+
+
+def few_effective(found: PerExample, samples: int) -> None:
+    """Warn the caller's caller where the effective sample size is only a few for many examples."""
+    effect = "log p(x) is too low there, and its error too small"
+    remedy = "Use kvae.evaluate.ais, or more samples."
+    warn_of_few(found.effective_sample_size, samples, effect, remedy, stacklevel=4)
 
 
 def log_likelihood_of(found: PerExample, samples: int, measure: str) -> Estimate:

@@ -6,7 +6,8 @@ import numpy as np
 
 from kvae.evaluate.chains import Annealing, log_mean, sigmoid_schedule
 from kvae.evaluate.estimates import Estimate, bessel_correction, weighted_mean_of
-from kvae.numerics.arguments import check_at_least
+from kvae.models.resolve import check_model
+from kvae.numerics import arguments
 
 
 class RateDistortion(NamedTuple):
@@ -42,7 +43,10 @@ def rate_distortion(
     Reference: Huang, Makhzani, Cao, Grosse (2020), Evaluating lossy compression rates of deep generative models, arXiv
     2008.06653.
     """
-    check_at_least(1, steps=steps)
+    check_model(vae)
+    steps, seed = arguments.whole("steps", steps, 1), arguments.seed(seed)
+    if not isinstance(betas, (list, tuple, np.ndarray)) or not all(map(arguments.is_number, betas)):
+        raise ValueError(f"betas must be positive numbers, got {arguments.shown(betas)}.")
     wanted = np.unique(np.asarray(betas, np.float32))
     if not len(wanted) or wanted[0] <= 0.0 or not np.isfinite(wanted[-1]):
         raise ValueError(f"betas must be positive numbers, got {betas!r}.")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from kvae.evaluate.estimates import Estimate, ratio_of, weighted_mean_of
-from kvae.evaluate.per_example import PerExample, log_likelihood_of, per_example
+from kvae.evaluate.per_example import PerExample, few_effective, log_likelihood_of, per_example
 
 
 def log_likelihood(
@@ -17,7 +17,8 @@ def log_likelihood(
 
     The expectation of the estimate is a lower bound that rises with K (Burda et al. 2016). Its Monte Carlo
     error is the delta method's, var log p(x) ~ 1/ESS - 1/K for each example. If the effective sample size is only a
-    few, this error is too small and the bound is loose. Then `ais` is tighter.
+    few, this error is too small and the bound is loose. Then `ais` is tighter. A warning says where that is so for 10 %
+    of the examples or more. `log_likelihood_per_example` gives each.
 
     Args:
         vae: a `kvae.VAE` whose posterior has a density; for others a ValueError is raised.
@@ -29,7 +30,9 @@ def log_likelihood(
 
     Reference: Burda, Grosse, Salakhutdinov (2016), Importance weighted autoencoders, arXiv 1509.00519.
     """
-    return log_likelihood_of(per_example(vae, data, samples, seed, chunk, verbose), samples, vae.likelihood.measure)
+    found = per_example(vae, data, samples, seed, chunk, verbose)
+    few_effective(found, samples)
+    return log_likelihood_of(found, samples, vae.likelihood.measure)
 
 
 def summary(
@@ -44,7 +47,9 @@ def summary(
     Args:
         vae, data, samples, seed, chunk, verbose: as for `log_likelihood`.
     """
-    return table(per_example(vae, data, samples, seed, chunk, verbose), samples, seed, vae.likelihood.measure)
+    found = per_example(vae, data, samples, seed, chunk, verbose)
+    few_effective(found, samples)
+    return table(found, samples, seed, vae.likelihood.measure)
 
 
 def columns(found: PerExample, samples: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -79,7 +84,7 @@ def _active_units(code: np.ndarray, seed: int, threshold: float = 0.01, resample
     n = len(code)
     if not np.isfinite(code).all():
         return Estimate(math.nan, math.nan, 0.0, 1.0, "units", "", 1, n)
-    random = np.random.default_rng(seed % 2**64)
+    random = np.random.default_rng(seed)
     counts = [(code[random.integers(0, n, n)].var(0) > threshold).sum() for _ in range(resamples)]
     active = float((code.var(0) > threshold).sum())
     return Estimate(active, float(np.std(counts)) if n > 1 else math.nan, 0.0, 1.0, "units", "", 1, n)

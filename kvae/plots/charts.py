@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kvae.numerics import arguments
 from kvae.plots.figures import new_figure
 
 
@@ -13,6 +14,8 @@ def curves(history):
             are logged. Where only every n-th epoch was validated, validation is drawn there.
     """
     history = getattr(history, "history", history)
+    if not isinstance(history, dict):
+        raise TypeError(f"history must be what fit returned, got {arguments.shown(history)}.")
     beside = [name for name in ("beta", "learning_rate") if name in history]
     names = [name for name in ("elbo", "reconstruction", "kl") if name in history] + beside
     if not names:
@@ -40,7 +43,10 @@ def kl_bars(per_dimension, threshold: float = 0.01):
         per_dimension: what `kvae.evaluate.kl_per_dimension` gives, or numbers.
         threshold: nats, drawn as a line: a dimension below it carries nothing.
     """
-    values = np.array([getattr(e, "mean", e) for e in per_dimension], np.float64)
+    threshold = arguments.number("threshold", threshold, 0.0)
+    if not isinstance(per_dimension, (list, tuple, np.ndarray)) or not len(per_dimension):
+        raise TypeError(f"per_dimension must be what kl_per_dimension gives, got {arguments.shown(per_dimension)}.")
+    values = np.array([e.mean if hasattr(e, "standard_error") else e for e in per_dimension], np.float64)
     errors = np.array([getattr(e, "standard_error", 0.0) for e in per_dimension], np.float64)
     order = np.argsort(-values, kind="stable")
     figure = new_figure(max(4.0, 0.35 * len(values)), 3)
@@ -58,6 +64,8 @@ def rate_distortion(curve, own: tuple[float, float] | None = None):
         curve: what `kvae.evaluate.rate_distortion` gives.
         own: None, or the model's own (rate, distortion): (`kl`, -`reconstruction`) of a summary.
     """
+    if not all(hasattr(curve, name) for name in ("beta", "rate", "distortion")):
+        raise TypeError(f"curve must be what kvae.evaluate.rate_distortion gives, got {arguments.shown(curve)}.")
     figure = new_figure(5, 4)
     axes = figure.add_subplot()
     rate, distortion = ([e.mean for e in column] for column in (curve.rate, curve.distortion))

@@ -4,12 +4,42 @@ import math
 
 import numpy as np
 
+from kvae.numerics.arguments import shown
+
 
 def new_figure(width: float, height: float):
     """An empty Matplotlib figure of so many inches."""
     from matplotlib.figure import Figure  # no pyplot: no window, no global state
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def as_array(name: str, values, rank: int | None = None) -> np.ndarray:
+    """Values as an array of finite or other numbers, with so many axes.
+
+    Raises:
+        ValueError: for what is no array of numbers.
+    """
+    try:
+        found = np.asarray(values)
+    except (TypeError, ValueError):  # ragged, or something else that is no array
+        found = np.asarray(None)
+    if found.dtype.kind not in "buif":
+        raise ValueError(f"{name} must be an array of numbers, got {shown(values)}.")
+    if rank is not None and found.ndim != rank:
+        raise ValueError(f"{name} must have {rank} axes, got shape {found.shape}.")
+    return found
+
+
+def as_images(name: str, values) -> np.ndarray:
+    """Images `[N, *event_shape]`, at least one."""
+    found = as_array(name, values)
+    if found.ndim < 2 or not found.size:
+        what = (
+            "There are no images to draw" if not found.size else "One axis is missing in front: x[None] for one image"
+        )
+        raise ValueError(f"{name} must have shape [N, *event_shape], got {found.shape}. {what}.")
+    return found
 
 
 def as_image(x) -> np.ndarray:
@@ -26,13 +56,31 @@ def as_image(x) -> np.ndarray:
 def decoded(decode, z) -> np.ndarray:
     """The means at z `[N, D]`, by a model or by a function."""
     z = np.asarray(z, np.float32)
-    return np.asarray(decode.decode(z).mean() if hasattr(decode, "decode") else decode(z))
+    if hasattr(decode, "decode"):
+        return np.asarray(decode.decode(z).mean())
+    if not callable(decode):
+        raise TypeError(f"decode must be a kvae.VAE or a function from z [N, D] to means, got {shown(decode)}.")
+    return np.asarray(decode(z))
 
 
-def show(axes, image, low, high):
-    """Draw one image, `low` white and `high` black."""
+def means_of(x, means) -> np.ndarray:
+    """The means of a model at x `[N, *event_shape]`; or the array that is given."""
+    if hasattr(means, "reconstruct"):
+        return np.asarray(means.reconstruct(x))
+    found = as_array("means", means)
+    if found.shape[:1] != np.shape(x)[:1]:
+        raise ValueError(
+            f"means must be a kvae.VAE, or an array with a row for each of the {len(np.asarray(x))} of x, got shape "
+            f"{found.shape}."
+        )
+    return found
+
+
+def show(axes, image, low, high, ink=False):
+    """Draw one image, `low` black and `high` white; with `ink` the other way round. Colours stay as they are."""
     axes.set_axis_off()
     image = np.clip(image, low, high)
     if image.ndim == 3:  # of colours Matplotlib wants [0, 1]
         image = (image - low) / ((high - low) or 1.0)
-    return axes.imshow(image, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest", animated=True)
+    cmap = "gray_r" if ink else "gray"
+    return axes.imshow(image, cmap=cmap, vmin=low, vmax=high, interpolation="nearest", animated=True)

@@ -4,18 +4,28 @@ from statistics import NormalDist
 
 import numpy as np
 
-from kvae.plots.figures import decoded, new_figure
+from kvae.numerics import arguments
+from kvae.plots.figures import as_array, decoded, new_figure
 from kvae.plots.images import grid
 
 
-def latent_plane(decode, size: int = 15):
-    """Decoded means over the plane of two latents, at the quantiles of the prior N(0, I)."""
+def latent_plane(decode, size: int = 15, ink: bool = False):
+    """Decoded means over the plane of two latents, at the quantiles of the prior N(0, I); of one latent along its line.
+
+    Args:
+        decode: a model of one or two latent dimensions, or a function from z `[N, 2]` to means.
+        size: how many quantiles of each latent.
+        ink: as for `kvae.plots.grid`.
+    """
+    size, latents = arguments.whole("size", size, 1), getattr(decode, "latent_dim", 2)
+    if latents > 2:
+        raise ValueError(f"latent_plane draws two latent dimensions, this model has {latents}. Take traversals.")
     quantiles = np.asarray([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
-    z = np.stack(np.meshgrid(quantiles, -quantiles), axis=-1).reshape(-1, 2)
-    return grid(decoded(decode, z), size, "the latent plane at the prior's quantiles")
+    z = np.stack(np.meshgrid(quantiles, -quantiles), axis=-1).reshape(-1, 2) if latents == 2 else quantiles[:, None]
+    return grid(decoded(decode, z), size, "the latent plane at the prior's quantiles", ink=ink)
 
 
-def traversals(decode, code, dimensions, steps: int = 9, reach: float = 3.0):
+def traversals(decode, code, dimensions, steps: int = 9, reach: float = 3.0, ink: bool = False):
     """Decoded means along latent dimensions from -reach to reach, one dimension a row, the others as in `code`.
 
     Args:
@@ -23,19 +33,27 @@ def traversals(decode, code, dimensions, steps: int = 9, reach: float = 3.0):
         code: `[D]`.
         dimensions: which to move along.
         steps, reach: how many values, and how far from 0.
+        ink: as for `kvae.plots.grid`.
     """
-    code, dimensions = np.asarray(code, np.float32).reshape(-1), np.atleast_1d(dimensions)
+    code = as_array("code", code).astype(np.float32).reshape(-1)
+    steps, reach = arguments.whole("steps", steps, 1), arguments.number("reach", reach, above=0.0)
+    dimensions = arguments.sizes("dimensions", dimensions, 0)
+    if not dimensions or max(dimensions) >= len(code):
+        raise ValueError(f"dimensions must be numbers of latents from 0 to {len(code) - 1}, got {dimensions}.")
     z = np.repeat(code[None], len(dimensions) * steps, axis=0)
     for row, dimension in enumerate(dimensions):
         z[row * steps : (row + 1) * steps, dimension] = np.linspace(-reach, reach, steps)
-    return grid(decoded(decode, z), steps, f"along latents {', '.join(map(str, dimensions))}")
+    return grid(decoded(decode, z), steps, f"along latents {', '.join(map(str, dimensions))}", ink=ink)
 
 
-def interpolations(decode, starts, ends, steps: int = 9):
+def interpolations(decode, starts, ends, steps: int = 9, ink: bool = False):
     """Decoded means on straight lines between codes, `[N, D]` both, one line a row."""
-    along = np.linspace(0.0, 1.0, steps)[None, :, None]
-    z = (1.0 - along) * np.asarray(starts)[:, None] + along * np.asarray(ends)[:, None]
-    return grid(decoded(decode, z.reshape(-1, z.shape[-1])), steps, "between two codes")
+    starts, ends = as_array("starts", starts, 2), as_array("ends", ends, 2)
+    if starts.shape != ends.shape:
+        raise ValueError(f"starts and ends must have one shape [N, D], got {starts.shape} and {ends.shape}.")
+    along = np.linspace(0.0, 1.0, arguments.whole("steps", steps, 1))[None, :, None]
+    z = (1.0 - along) * starts[:, None] + along * ends[:, None]
+    return grid(decoded(decode, z.reshape(-1, z.shape[-1])), len(along[0]), "between two codes", ink=ink)
 
 
 def posteriors(mean, scale=None, labels=None, dimensions=(0, 1)):
@@ -44,15 +62,25 @@ def posteriors(mean, scale=None, labels=None, dimensions=(0, 1)):
     Args:
         mean: of q(z|x), `[N, D]`.
         scale: None, or the standard deviations `[N, D]`: every code gets an ellipse.
-        labels: None, or integers `[N]`: the colours.
+        labels: None, or integers or words `[N]`: the colours.
         dimensions: which two.
     """
     from matplotlib.collections import EllipseCollection
     from matplotlib.patches import Circle
 
-    mean, (first, second) = np.asarray(mean), dimensions
-    if mean.ndim != 2 or not max(dimensions) < mean.shape[1]:
-        raise ValueError(f"posteriors draws latents {dimensions}, but the codes have shape {mean.shape}.")
+    mean, dimensions = as_array("mean", mean), arguments.sizes("dimensions", dimensions, 0)
+    if mean.ndim != 2 or len(dimensions) != 2 or not max(dimensions) < mean.shape[1]:
+        raise ValueError(
+            f"posteriors draws two latents, {dimensions}, but the codes have shape {mean.shape}. Give dimensions=, or "
+            "for a single latent a histogram of its codes."
+        )
+    (first, second), names = dimensions, None
+    if labels is not None:
+        names, labels = np.unique(np.asarray(labels), return_inverse=True)
+        if labels.shape != mean.shape[:1]:
+            raise ValueError(f"labels must be one for each of the {len(mean)} codes, got shape {labels.shape}.")
+    if scale is not None and np.shape(scale) != mean.shape:
+        raise ValueError(f"scale must have the shape of mean, {mean.shape}, got {np.shape(scale)}.")
     figure = new_figure(6, 6)
     axes = figure.add_subplot()
     offsets = mean[:, [first, second]]
@@ -68,5 +96,5 @@ def posteriors(mean, scale=None, labels=None, dimensions=(0, 1)):
         axes.add_patch(Circle((0.0, 0.0), radius, fill=False, linestyle=":"))
     axes.set(xlabel=f"latent {first}", ylabel=f"latent {second}", title="q(z|x), and the prior", aspect="equal")
     if labels is not None:
-        axes.legend(*drawn.legend_elements(num=None), title="label")
+        axes.legend(drawn.legend_elements(num=None)[0], [str(name) for name in names], title="label")
     return figure

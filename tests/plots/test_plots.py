@@ -179,15 +179,17 @@ class AnimationTest(tf.test.TestCase):
         frames = np.zeros((3, 2, 4, 4), np.float32)
         frames[1, 0] = frames[2, 1] = 1.0
         path = os.path.join(self.create_tempdir().full_path, "a.gif")
-        plots.animation(frames, columns=2).save(path, writer="pillow", dpi=50)
-        with Image.open(path) as shown:
-            self.assertEqual(shown.n_frames, 3)
-            written = [(shown.seek(number), np.asarray(shown.convert("L")))[1] for number in range(3)]
-        dark = []
-        for pixels in written:
-            middle = pixels.shape[1] // 2
-            dark.append(tuple(bool((half < 128).mean() > 0.3) for half in (pixels[:, :middle], pixels[:, middle:])))
-        self.assertEqual(dark, [(False, False), (True, False), (False, True)])
+        for ink in (True, False):
+            plots.animation(frames, columns=2, ink=ink).save(path, writer="pillow", dpi=50)
+            with Image.open(path) as shown:
+                self.assertEqual(shown.n_frames, 3)
+                written = [(shown.seek(number), np.asarray(shown.convert("L")))[1] for number in range(3)]
+            dark = []
+            for pixels in written:
+                middle = pixels.shape[1] // 2
+                dark.append(tuple(bool((half < 128).mean() > 0.3) for half in (pixels[:, :middle], pixels[:, middle:])))
+            ones = [(False, False), (True, False), (False, True)]  # in which half there is a 1
+            self.assertEqual(dark, [tuple(half == ink for half in halves) for halves in ones])
 
 
 if __name__ == "__main__":
