@@ -98,9 +98,12 @@ def table(value, what: str = "x") -> Table:
     if isinstance(value, (str, bytes, dict, set, type(None))) or callable(value):
         raise _no_array(value, what)
     try:
-        return Table(_numbers(np.asanyarray(value), what))
+        values = np.asanyarray(value)
     except (TypeError, RuntimeError, BufferError):
         raise _no_array(value, what) from None
+    if values.ndim == 0 and values.dtype == object:
+        raise _no_array(value, what)
+    return Table(_numbers(values, what))
 
 
 def _library(value) -> str:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.data import images, sources
-from kvae.data.splits import Split, numbers
+from kvae.data.arrays import SparseRows, table
+from kvae.data.splits import Split, labels, numbers
 from kvae.data.support import BINARY, REAL, UNIT, Support
 from kvae.numerics.arguments import choice, flag, number, shown, whole
 from kvae.numerics.arguments import path as checked_path
@@ -155,10 +156,10 @@ def from_arrays(
         raise ValueError("binarize and dequantize exclude each other: binary data have no grey levels.")
     given = {"train": (x_train, y_train), "validation": (x_validation, y_validation), "test": (x_test, y_test)}
     parts = {part: _examples(part, x, y) for part, (x, y) in given.items()}
-    x_train, y_train = parts["train"]
+    x_train, y_train, mask_train = parts["train"]
     if x_train is None:
         raise ValueError("x_train must be an array of numbers [N, *event_shape], got None.")
-    for part, (x, _) in parts.items():
+    for part, (x, _, _) in parts.items():
         if levels < 255 and x is not None and x.dtype == np.uint8 and np.max(x, initial=0) > levels:
             raise ValueError(
                 f"x_{part} holds pixels up to {np.max(x)}, but levels={levels} is the highest pixel value."
@@ -171,11 +172,12 @@ def from_arrays(
                 "validation=0 for none."
             )
         for part, rows in zip(("train", "validation"), _divided(x_train, keep, seed), strict=True):
-            parts[part] = x_train[rows], None if y_train is None else np.asarray(y_train)[rows]
-    if all(x is None or np.max(x, initial=0) <= 1 for x, _ in parts.values()):
+            beside = (None if one is None else one[rows] for one in (y_train, mask_train))
+            parts[part] = (x_train[rows], *beside)
+    if all(x is None or np.max(x, initial=0) <= 1 for x, _, _ in parts.values()):
         levels = 1  # binary pixels stored as uint8
     splits: dict[str, Split | None] = {}
-    for salt, (part, (x, y)) in enumerate(parts.items()):
+    for salt, (part, (x, y, mask)) in enumerate(parts.items()):
         if x is None:
             splits[part] = None
             continue
@@ -183,11 +185,11 @@ def from_arrays(
         own_seed = (seed + 7919 * salt) % 2**32
         if dequantize:
             array, scale = _dequantized(array, levels, own_seed), 1.0
-        split = Split(array, y, None, scale, binarize is not None, batch_size, own_seed)
+        split = Split(array, y, None, scale, binarize is not None, batch_size, own_seed, mask)
         if binarize is not None:
             _refuse_outside(split, part)
         if binarize == "static" or (binarize == "dynamic" and part != "train"):
-            split = Split(split.x.astype(np.uint8), y, None, 1.0, False, batch_size, seed)
+            split = Split(split.x.astype(np.uint8), y, None, 1.0, False, batch_size, seed, mask)
         splits[part] = split
     train = splits["train"]
     assert train is not None
@@ -203,22 +205,18 @@ def from_arrays(
 
 
 def _examples(part: str, x, y) -> tuple:
-    """x as an array (memory-mapped ones as they are), or None; and y, checked."""
+    """x as an array (memory-mapped ones as they are), or None; y and the mask of what is there, or None; checked."""
     if x is None:
         if y is not None:
             raise ValueError(f"y_{part} is given without x_{part}.")
-        return None, None
-    if np.ma.is_masked(x):
-        raise ValueError(f"x_{part} is a masked array. Give its parts to kvae.data.Split(x.data, mask=~x.mask).")
-    try:
-        array = x if isinstance(x, np.memmap) else np.asarray(x)
-    except ValueError:
-        raise ValueError(f"x_{part} must hold examples of one shape, but those given differ.") from None
-    if array.ndim == 0 or array.dtype.kind not in "buif":
-        raise ValueError(f"x_{part} must be an array of numbers [N, *event_shape], got {shown(x)}.")
+        return None, None, None
+    array, mask, _ = table(x, f"x_{part}")
+    if isinstance(array, SparseRows) or array.ndim == 0:
+        raise ValueError(f"x_{part} must be a dense array of numbers [N, *event_shape], got {shown(x)}.")
+    y = None if y is None else labels(y)
     if y is not None and len(y) != len(array):
         raise ValueError(f"x_{part} has {len(array)} rows but y_{part} has {len(y)}.")
-    return array, y
+    return array, y, mask
 
 
 def _divided(x, keep: int, seed: int) -> tuple:

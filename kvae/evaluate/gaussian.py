@@ -44,7 +44,8 @@ class Gaussian:
         mean, covariance: these arrays.
     """
 
-    support = REAL
+    support, compute_dtype = REAL, "float64"
+    columns: tuple[str, ...] | None = None
 
     def __init__(self, mean, covariance):
         self.mean, self.covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)

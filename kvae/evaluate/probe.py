@@ -20,6 +20,8 @@ _STILL = 1e-6  # of the features' size: rounding
 def more_training(vae, data, train, found: PerExample, samples: int, seed: int, steps: int) -> dict[str, Estimate]:
     """What more training of a copy, on `train` or half of data, adds to the ELBO of data or of their other half."""
     before, variance = found.elbo, found.elbo_variance
+    if not vae.trainable_variables:
+        return {}
     if train is None:
         if len(data) < 4:
             return {}
@@ -44,6 +46,8 @@ def _copy(vae):
         objective = ELBO(objective.kl_form, beta, objective.samples, objective.free_bits)
     copy = type(vae)(**parts, objective=objective, seed=vae.seed)
     copy.set_weights(vae.get_weights())
+    for own, other in zip(vae._flatten_layers(), copy._flatten_layers(), strict=True):  # from the outside in
+        other.trainable = own.trainable
     copy.compile(optimizer=keras.optimizers.Adam(1e-3))
     return copy
 

@@ -23,7 +23,7 @@ class Normal(Likelihood):
         scale: one of these four:
             "optimal": the closed form for the current batch, s^2 = E_data E_q |x - m(z)|^2 / D. It needs no gradient,
             because the ELBO is stationary in s there. Everything but training uses a moving average of s^2, kept as a
-            weight (1 before any training).
+            weight (1 before any training), and so does training on batches of one example.
             "learned": a weight that starts at 1 and is trained with the rest (Lin et al. 2019).
             "local": a scale for every element from the decoder, s_j = floor + softplus(u_j), that starts at 1. It says
             how sure the model is of each element. Training it needs care (docs/training.md).
@@ -110,7 +110,10 @@ class Normal(Likelihood):
         return mean
 
     def calibrated(self, x, p, weight, mask=None) -> tfd.Distribution:
-        """p; for "optimal" its scale is the batch's own root-mean-square error over q's samples."""
+        """p; for "optimal" its scale is the batch's own root-mean-square error over q's samples.
+
+        Of a single example that is its own error, which says nothing of the scale: there it is the moving average.
+        """
         if self.scale != "optimal":
             return p
         square = tf.reduce_mean(tf.square(x - tf.stop_gradient(p.distribution.loc)), axis=0)  # [B, *event_shape]
@@ -125,6 +128,8 @@ class Normal(Likelihood):
         keep = tf.where(total > 0.0, keep, 1.0)
         self.mean_square.assign(keep * self.mean_square + (1.0 - keep) * now)
         self.updates.assign_add(tf.cast(total > 0.0, tf.int64))
+        alone = tf.reduce_sum(tf.cast(weight > 0.0, tf.int32)) < 2
+        now = tf.where(alone, self.mean_square, now)
         return self._independent(tfd.Normal(p.distribution.loc, tf.maximum(tf.sqrt(now), self.floor)))
 
     def draw(self, p, uniform):

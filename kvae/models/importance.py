@@ -12,7 +12,7 @@ from kvae.data.batch import Batch
 from kvae.numerics import divergences, noise
 from kvae.numerics.chunks import even_chunk_size, map_chunks
 from kvae.numerics.compilation import prefers_xla
-from kvae.numerics.effective_samples import warn_of_few
+from kvae.numerics.weights import warn_of_few
 
 FLOATS_AT_A_TIME = 16_000_000  # of the decoder's widest layer, in memory
 _FLOATS_IN_CACHE = 1_000_000
@@ -118,7 +118,8 @@ class ImportanceSampler:
             filled, ess = self._function(self._imputed)(part, self.parameters(part), eps, uniform)
             parts.append(filled)
             effective.append(ess)
-        warn_of_few(tf.concat(effective, axis=0).numpy(), samples, "Give more samples=.")
+        effect, remedy = "bands of draws are too narrow there", "Give more samples=."
+        warn_of_few(tf.concat(effective, axis=0), samples, effect, remedy, stacklevel=4)
         return tf.concat(parts, axis=1)
 
     def _imputed(self, batch, parameters, eps, uniform):

@@ -7,6 +7,7 @@ import keras
 from kvae import likelihoods, objectives, posteriors, priors
 from kvae.data.batch import inputs_of
 from kvae.data.checks import check_shape
+from kvae.numerics.arguments import shown
 
 
 def posterior(identifier):
@@ -113,7 +114,7 @@ def check_objective(objective, posterior) -> None:
 def check_model(vae) -> None:
     """Raise a TypeError where something else is given for a model."""
     if not hasattr(vae, "posterior"):
-        raise TypeError(f"A kvae.VAE is needed, got {vae!r:.80}. kvae.load_model(path) reads one from its file.")
+        raise TypeError(f"A kvae.VAE is needed, got {shown(vae)}. kvae.load_model(path) reads one from its file.")
 
 
 def check_density(vae, what: str) -> None:

@@ -18,7 +18,7 @@ _SEEDS = 2**32  # as many as `keras.utils.set_random_seed` takes
 
 def shown(value) -> str:
     """A value as an error message shows it: short."""
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -147,7 +147,8 @@ def side(name: str, value) -> int:
     Raises:
         ValueError: for anything else.
     """
-    found = set(sizes(name, value))
+    several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict)) and np.ndim(value) > 0
+    found = set(sizes(name, value)) if several else {whole(name, value, 1)}
     if len(found) != 1:
         raise ValueError(f"{name} must be one size for all axes, such as 3 or (3, 3), got {shown(value)}.")
     return found.pop()

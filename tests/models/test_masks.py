@@ -230,6 +230,7 @@ class OracleTest(tf.test.TestCase):
             error = np.sqrt(np.diag(covariance)) / math.sqrt(40_000 / 20)  # an effective sample size of 2,000 or more
             self.assertAllInRange((filled[i, ~mask[i]] - mean) / error, -4.0, 4.0)
 
+    @pytest.mark.filterwarnings("ignore:The effective sample size")
     def test_impute_draws(self):
         """Many draws for the same holes have the mean and the covariance of p(x_m|x_o)."""
         n = 4000
