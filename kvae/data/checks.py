@@ -10,7 +10,8 @@ from kvae.data.splits import Split
 from kvae.data.support import Support, support_error
 from kvae.numerics.arguments import shown
 
-ROWS = 512  # of an array checked at a time: they stay in the cache
+ROWS = 512  # of an array read at a time
+_CHECKED_ROWS = 64  # and looked at: they stay in the cache
 
 
 class HasSupport(Protocol):
@@ -53,8 +54,11 @@ def check_split(split: Split, likelihood: HasSupport, condition_shape=None) -> N
 
 def check_values(x: np.ndarray, mask, likelihood: HasSupport, first: int = 0) -> None:
     """Raise a ValueError unless every observed value of x, whose first row is number `first`, is in the support."""
-    if not likelihood.support.contains(x, mask):
-        raise ValueError(support_error(x, likelihood.support, type(likelihood).__name__, first, mask))
+    for begin in range(0, len(x), _CHECKED_ROWS):
+        rows = slice(begin, begin + _CHECKED_ROWS)
+        some, seen = x[rows], None if mask is None else mask[rows]
+        if not likelihood.support.contains(some, seen):
+            raise ValueError(support_error(some, likelihood.support, type(likelihood).__name__, first + begin, seen))
 
 
 def check_columns(columns: tuple[str, ...] | None, likelihood: HasSupport) -> None:

@@ -4,6 +4,8 @@ A network with a second input that is not a mask is conditional. That input is t
 (K,) with K > 1, labels `[B]` or `[B, 1]` are made one-hot. For a shape (1,), numbers `[B]` are taken as `[B, 1]`.
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -100,9 +102,10 @@ def prepared(condition, shape):
     return tf.cast(condition, tf.float32)
 
 
-def outside(condition, shape):
-    """Whether a batch's conditions hold labels outside 0..K-1 or numbers that are not finite, in a graph."""
-    return tf.logical_not(tf.reduce_all(tf.math.is_finite(prepared(condition, shape))))
+def rows_outside(condition, shape):
+    """Which conditions are labels outside 0..K-1 or numbers that are not finite, `[B]`, in a graph."""
+    vectors = tf.reshape(prepared(condition, shape), [-1, math.prod(shape)])
+    return tf.logical_not(tf.reduce_all(tf.math.is_finite(vectors), axis=1))
 
 
 def _table(condition):

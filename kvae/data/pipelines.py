@@ -26,11 +26,13 @@ class CheckedPipeline:
 
     Attributes:
         data: what to give to Keras: the same elements, each as a tuple.
+        seen: how many batches were looked at.
         error: the ValueError that the check raised, or None. TensorFlow wraps it in an error of its own.
     """
 
     def __init__(self, data, likelihood: HasSupport, condition_shape=None, every: bool = False):
         self.error: ValueError | None = None
+        self.seen = 0
         self.likelihood, self.condition_shape = likelihood, condition_shape
         if isinstance(data, tf.data.Dataset):
             self.data: Any = self._dataset(data, np.iinfo(np.int64).max if every else CHECKED_BATCHES)
@@ -43,6 +45,7 @@ class CheckedPipeline:
 
     def look(self, batch: Batch) -> Batch:
         """A batch of arrays, converted and checked."""
+        self.seen += 1
         try:
             return converted(batch, self.likelihood, self.condition_shape)
         except ValueError as error:

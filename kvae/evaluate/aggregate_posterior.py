@@ -9,6 +9,7 @@ from kvae.evaluate.estimates import Estimate, mean_of
 from kvae.models import resolve
 from kvae.models.importance import ImportanceSampler
 from kvae.numerics import arguments, noise
+from kvae.numerics.compilation import compiled
 
 _PAIRS_AT_A_TIME = 4_000_000  # of a z and a posterior, times the latent dimensions
 
@@ -56,6 +57,6 @@ def rate(vae, data, samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
 def _log_aggregate(q, z, n: int, latent_dim: int) -> np.ndarray:
     """log 1/N sum_n q(z|x_n) at each z `[M, D]`, float64 `[M]`."""
     rows = max(1, _PAIRS_AT_A_TIME // (n * latent_dim))
-    mixture = tf.function(lambda z: tf.reduce_logsumexp(q.log_prob(z[:, None]), axis=1), reduce_retracing=True)
+    mixture = compiled(lambda z: tf.reduce_logsumexp(q.log_prob(z[:, None]), axis=1), jit=False)
     parts = [mixture(z[first : first + rows]).numpy() for first in range(0, len(z), rows)]
     return np.concatenate(parts).astype(np.float64) - math.log(n)

@@ -43,7 +43,7 @@ def calibration(vae, data, samples: int = 10, seed: int = 0) -> dict[str, Estima
         each = tf.stack([tf.reduce_sum(seen * value, axis=axes) for value in (square, *inside)])  # [3, S, B]
         return tf.reduce_mean(each, axis=1), tf.math.reduce_variance(each, axis=1), tf.reduce_sum(seen, axis=axes)[None]
 
-    function: Callable = vae.methods.get("calibration", lambda: tf.function(squares, reduce_retracing=True))
+    function: Callable = vae.methods.function(squares)
     found = [
         function(batch, parameters, draws.normals(seed, number * samples, count, samples))
         for number, count, batch, parameters in draws.chunks(data, chunk_size, pad=False)
@@ -157,7 +157,7 @@ def _elements(vae, data, samples: int, seed: int) -> Iterator[tuple[np.ndarray, 
         scale = tf.broadcast_to(p.scale, tf.shape(p.loc))
         return tf.reduce_mean(scale, axis=0), tf.reduce_mean(each, axis=1)
 
-    function = vae.methods.get("calibration_of_elements", lambda: tf.function(elements, reduce_retracing=True))
+    function = vae.methods.function(elements)
     for number, count, batch, parameters in draws.chunks(data, draws.at_a_time(samples), pad=False):
         scale, each = function(batch, parameters, draws.normals(seed, number * samples, count, samples))
         mask = np.ones(scale.shape, bool) if batch.mask is None else batch.mask.numpy()

@@ -99,7 +99,7 @@ def score(vae, data) -> Scores:
         reconstruction = vae.likelihood.log_prob(p, batch.x, batch.mask)
         return reconstruction - kl, reconstruction, kl, each, error
 
-    function = vae.methods.get("score", lambda: tf.function(parts, reduce_retracing=True))
+    function = vae.methods.function(parts)
     found = [function(batch, parameters) for batch, parameters in ImportanceSampler.of(vae).encoded(data)]
     columns = (np.concatenate([part.numpy() for part in column]) for column in zip(*found, strict=True))
     return Scores(*(column.astype(np.float64) for column in columns))

@@ -164,11 +164,14 @@ class LatentVariableModel(Trainer):
         return tf.reduce_any(tf.reshape(outside, [tf.shape(x)[0], -1]), axis=1)
 
     def marked(self, batch: Batch, result, axis: int = 0):
-        """A result of a batch as it came, with NaN in the rows whose x is outside the support; `axis` is that of rows.
+        """A result of a batch as it came, with NaN in the rows that an error would name elsewhere; `axis` is theirs.
 
-        This is the rule inside compiled graphs, where no error can be raised. The other rows stay as they are.
+        These are the rows with an x outside the support or a condition that there is none of. This is the rule inside
+        compiled graphs, where no error can be raised. The other rows stay as they are.
         """
         outside = self._rows_outside(batch.x, batch.mask)
+        if self.condition_shape is not None:
+            outside |= conditions.rows_outside(batch.condition, self.condition_shape)
         shape = [1] * result.shape.rank
         shape[axis] = -1
         return tf.where(tf.reshape(outside, shape), tf.constant(float("nan"), result.dtype), result)

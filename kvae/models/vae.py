@@ -129,13 +129,18 @@ class VAE(Inference):
         """The constructor's arguments, serialised, and the version of kvae."""
         parts = ("encoder", "decoder", "posterior", "likelihood", "prior", "objective")
         config = {part: keras.saving.serialize_keras_object(getattr(self, part)) for part in parts}
-        return config | {"seed": self.seed, "name": self.name, "kvae_version": VERSION}
+        config |= {"seed": self.seed, "name": self.name, "kvae_version": VERSION}
+        return config if self.trainable else config | {"trainable": False}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """The model that `get_config` described."""
-        config = {key: value for key, value in config.items() if key != "kvae_version"}
+        trainable = config.get("trainable", True)
+        config = {key: value for key, value in config.items() if key not in ("kvae_version", "trainable")}
         for key, value in config.items():
             if isinstance(value, dict):
                 config[key] = keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
-        return cls(**config)
+        model = cls(**config)
+        if not trainable:
+            model.trainable = False
+        return model

@@ -59,9 +59,19 @@ class _Own:
 
 
 def count_apart(function) -> None:
-    """Let TensorFlow count the traces of a function of Keras' by itself, too, see `_Own`."""
-    if hasattr(function, "_key_for_call_stats"):
-        function._key_for_call_stats = function
+    """Let TensorFlow count the traces of a function of Keras', and of those inside, by themselves, see `_Own`."""
+    todo, seen = [function], set()
+    while todo:
+        one = todo.pop()
+        if id(one) in seen or not (hasattr(one, "_key_for_call_stats") or hasattr(one, "__closure__")):
+            continue
+        seen.add(id(one))
+        if hasattr(one, "_key_for_call_stats"):
+            one._key_for_call_stats = one
+        cells = getattr(one, "__closure__", None) or ()
+        inside = [getattr(one, "__wrapped__", None), *(cell.cell_contents for cell in cells)]
+        todo += [f for f in inside if hasattr(f, "_key_for_call_stats") or hasattr(f, "__wrapped__")]
+        todo += [f for f in inside[:1] if hasattr(f, "__closure__")]
 
 
 def compiled(function: Callable, jit: bool) -> Callable:

@@ -152,6 +152,10 @@ class Evaluator(Compiled):
         checked = CheckedPipeline(data, self.likelihood, self.condition_shape, every)
         try:
             yield checked.data
+        except UnboundLocalError:  # of Keras' predict
+            if checked.seen:
+                raise
+            raise ValueError("The data are empty: they gave no batch.") from None
         except tf.errors.OpError:
             if checked.error is not None:
                 raise checked.error from None
