@@ -25,7 +25,7 @@ def advise(split: Split, likelihood: HasSupport, wide=None) -> None:
     x = split.array[rows] * split.scale if not split.dynamic else None
     if x is None or x.size == 0:
         return
-    for text in (_range(x, split, likelihood, wide), _one_hot(x, likelihood)):
+    for text in (_range(x, split, likelihood, wide), _one_hot(x, likelihood, split.columns)):
         if text:
             warnings.warn(text, stacklevel=4)
 
@@ -50,7 +50,7 @@ def _range(x: np.ndarray, split: Split, likelihood: HasSupport, wide) -> str | N
     return text + "Standardize it: (x - x.mean(axis=0)) / x.std(axis=0), in float64, with the training data's figures."
 
 
-def _one_hot(x: np.ndarray, likelihood: HasSupport) -> str | None:
+def _one_hot(x: np.ndarray, likelihood: HasSupport, columns: tuple[str, ...] | None) -> str | None:
     """For one-hot positions `[N, L, K]`, or two columns or more `[N, D]` of a table that hold only 0 and 1."""
     binary = ((x == 0) | (x == 1)).all(axis=0)
     if x.ndim == 3 and x.shape[-1] > 1 and binary.all() and (x.sum(axis=-1) == 1).all():
@@ -60,9 +60,9 @@ def _one_hot(x: np.ndarray, likelihood: HasSupport) -> str | None:
             "a likelihood over the classes (CONTRIBUTING.md)."
         )
     if x.ndim == 2 and likelihood.support.low == -np.inf and len(x) > 2:
-        columns = np.flatnonzero(binary & (x.min(axis=0) < x.max(axis=0)))
-        if len(columns) and len(columns) < x.shape[1]:
-            names = [likelihood.columns[i] if likelihood.columns else int(i) for i in columns[:8]]
+        found = np.flatnonzero(binary & (x.min(axis=0) < x.max(axis=0)))
+        if 0 < len(found) < x.shape[1]:
+            names = [columns[i] if columns else int(i) for i in found[:8]]
             return (
                 f"The columns {names} hold only 0 and 1. {type(likelihood).__name__} takes them for real numbers, so "
                 "that draws lie outside [0, 1]: round them, or write a likelihood over the classes (CONTRIBUTING.md)."

@@ -180,8 +180,8 @@ def _pandas(value, what: str) -> Table:
         value = getattr(value, "array", value)
         return _pandas_column(value, what)
     if all(hasattr(column, "fill_value") for column in value.dtypes):  # all sparse
-        return Table(SparseRows(value.sparse.to_coo()), None, tuple(map(str, value.columns)))
-    names = tuple(map(str, value.columns))
+        return Table(SparseRows(value.sparse.to_coo()), None, _names(value.columns))
+    names = _names(value.columns)
     if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in value.dtypes):
         return Table(_numbers(value.to_numpy(), what), _observed(value.isna().to_numpy()), names)
     columns = [_pandas_column(value.iloc[:, i].array, f"{what}[{name!r}]") for i, name in enumerate(value.columns)]
@@ -214,8 +214,15 @@ def _polars(value, what: str) -> Table:
     columns = [_numbers(np.asarray(one.to_numpy()), what) for one in series]
     if not hasattr(value, "get_columns"):
         return Table(columns[0].astype(np.float64) if missing[0].any() else columns[0], _observed(missing[0]))
-    names = tuple(one.name for one in series)
+    names = _names([one.name for one in series])
     return Table(np.stack(columns, axis=-1), _observed(np.stack(missing, axis=-1)), names)
+
+
+def _names(columns) -> tuple[str, ...] | None:
+    """The names of columns; None for numbers and for polars' column_0, column_1, ..., which nobody gave."""
+    names = tuple(columns)
+    default = tuple(f"column_{i}" for i in range(len(names)))
+    return names if names != default and all(isinstance(name, str) for name in names) else None
 
 
 def _observed(missing: np.ndarray) -> np.ndarray | None:

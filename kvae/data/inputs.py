@@ -131,6 +131,11 @@ def in_memory(data) -> Split:
     return _split(_joined(list(pipelines.elements(data)))) if split is None else split
 
 
+def repeatable(data):
+    """The data as something that can be read twice: a generator's batches in memory."""
+    return in_memory(data) if isinstance(data, Iterator) else data
+
+
 def _joined(parts: list[Batch]) -> Batch:
     """Batches of what users hold as one batch of arrays."""
     tables = [table(part.x) for part in parts]

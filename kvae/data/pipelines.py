@@ -155,7 +155,7 @@ def elements(data) -> Iterator[Batch]:
     if isinstance(data, keras.utils.PyDataset):
         if data.num_batches is None:
             raise ValueError("The PyDataset never ends: its num_batches is None. Give one with a number of batches.")
-        data = (data[i] for i in range(data.num_batches))
+        data = map(data.__getitem__, range(data.num_batches))
     empty = True
     for element in data:
         if isinstance(element, list):

@@ -209,11 +209,12 @@ def numbers(x):
 
 
 def labels(y) -> np.ndarray:
-    """Labels as an array, words too: a model that is not conditional carries them along."""
+    """Labels as an array, words too: a model that is not conditional carries them along. Missing ones are NaN."""
     if isinstance(y, (str, dict, set)) or np.ndim(y) == 0:
         raise ValueError(f"y must be one label or vector for each example, got {y!r:.80}.")
     try:
-        return table(y, "y").values
+        values, mask, _ = table(y, "y")
+        return values if mask is None else np.where(mask, values, np.nan)
     except ValueError:
         return np.asarray(y)
 

@@ -27,7 +27,7 @@ def independent_pixels(vae, train, test) -> Estimate:
 def pixel_log_prob(vae, train) -> Callable[..., np.ndarray]:
     """A function from data to log-probabilities `[N]`, float64, by the means over `train`; see `independent_pixels`."""
     check_model(vae)
-    likelihood = vae.likelihood
+    likelihood, train = vae.likelihood, inputs.repeatable(train)
     mean, count = statistics.mean(train, likelihood)
     if likelihood.support.integer:
         mean = (mean * count + 0.5) / (count + 1.0)

@@ -147,7 +147,9 @@ def side(name: str, value) -> int:
     Raises:
         ValueError: for anything else.
     """
-    several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict)) and getattr(value, "ndim", 1) > 0
+    several = (
+        isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict)) and getattr(value, "ndim", 1) > 0
+    )
     found = set(sizes(name, value)) if several else {whole(name, value, 1)}
     if len(found) != 1:
         raise ValueError(f"{name} must be one size for all axes, such as 3 or (3, 3), got {shown(value)}.")

@@ -40,6 +40,8 @@ class Compiled(keras.Model):
     def __init__(self, name: str | None = None):
         super().__init__(name=name)
         self._thread_lock, self._fitting = threading.RLock(), 0
+        self._made_for: dict[str, tuple] = {}
+        self._stand_ins: dict[str, object] = {}
         self.methods = self.programs = Programs()
 
     def parts(self) -> tuple[keras.layers.Layer, ...]:
@@ -152,20 +154,28 @@ class Compiled(keras.Model):
         return self.programs.get(key, lambda: tf.function(function, autograph=False).get_concrete_function())()
 
     def make_train_function(self, force=False):
-        """As Keras does."""
-        super().make_train_function(force)
+        """As Keras does; anew where the networks are others."""
+        super().make_train_function(self._renewed("train_function", force))
         count_apart(self.train_function)
 
     def make_test_function(self, force=False):
-        """As Keras does."""
-        super().make_test_function(force)
+        """As Keras does; anew where the networks are others."""
+        super().make_test_function(self._renewed("test_function", force))
         count_apart(self.test_function)
 
     def make_predict_function(self, force=False):
-        """As Keras does."""
-        function = super().make_predict_function(force)
+        """As Keras does; anew where the networks are others."""
+        function = super().make_predict_function(self._renewed("predict_function", force))
         count_apart(self.predict_function)
         return function
+
+    def _renewed(self, function: str, force: bool) -> bool:
+        """Whether Keras has to make a function anew: never where a loop stands in its place."""
+        if getattr(self, function) is not None and getattr(self, function) is self._stand_ins.get(function):
+            return force
+        before, now = self._made_for.get(function), identity_of(self.parts())
+        self._made_for[function] = now
+        return force or before != now
 
     @contextlib.contextmanager
     def _alone(self, method: str) -> Iterator[None]:

@@ -163,12 +163,14 @@ class Evaluator(Compiled):
 
     @contextlib.contextmanager
     def _instead_of(self, function: str, loop: Loop):
-        before = getattr(self, function)
+        before, standing_in = getattr(self, function), self._stand_ins.get(function)
         setattr(self, function, loop)
+        self._stand_ins[function] = loop
         try:
             yield
         finally:
             setattr(self, function, before)
+            self._stand_ins[function] = standing_in
 
     @contextlib.contextmanager
     def _steps_at_a_time(self, steps: int):

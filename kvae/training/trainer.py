@@ -92,7 +92,8 @@ class Trainer(Evaluator):
                 self._warn_if_short(steps or inputs.length(x), epochs - numbers["initial_epoch"])
                 arguments |= {"x": pipeline, "y": y, "sample_weight": sample_weight, "steps_per_epoch": steps}
                 arguments |= {"batch_size": numbers["batch_size"]}
-                arguments |= {"shuffle": shuffle and isinstance(x, keras.utils.PyDataset)}
+                finite = isinstance(x, keras.utils.PyDataset) and x.num_batches is not None
+                arguments |= {"shuffle": shuffle and finite}  # Keras warns where it cannot
             else:
                 loop = self._train_loop(fast, steps, callbacks, shuffle)
                 self._warn_if_short(loop.steps, epochs - numbers["initial_epoch"])

@@ -245,6 +245,29 @@ class OracleTest(tf.test.TestCase):
         self.assertAllClose(np.cov(found.T), covariance, atol=4 * covariance.max() * math.sqrt(2 / n) + 0.01)
         self.assertAllEqual(drawn[:, mask[i]], rows[:, mask[i]])
 
+    def test_impute_draws_from_one_pass(self):
+        """Of one example many draws at once; draw k of example i does not depend on how many there are of examples."""
+        n = 4000
+        x, mask = self.data()
+        i = int(np.flatnonzero(mask.sum(1) == 3)[0])
+        vae, row, seen = self.vae(), x[i : i + 1], mask[i : i + 1]
+        drawn = vae.impute(row, seen, samples=40_000, seed=5, output="sample", draws=n).numpy()[:, 0]
+        _, mean, covariance = self.conditional(x[i], mask[i])
+        found = drawn[:, ~mask[i]].astype(np.float64)
+        self.assertAllInRange((found.mean(0) - mean) / np.sqrt(np.diag(covariance) / n), -4.0, 4.0)
+        self.assertAllClose(np.cov(found.T), covariance, atol=4 * covariance.max() * math.sqrt(2 / n) + 0.01)
+        several = vae.impute(x[:7], mask[:7], samples=20, seed=5, output="sample", draws=3)
+        self.assertEqual(several.shape, (3, 7, 5))
+        self.assertAllEqual(vae.impute(x[:4], mask[:4], samples=20, seed=5, output="sample", draws=3), several[:, :4])
+        with self.assertRaisesRegex(ValueError, "draws=...\\) goes with output='sample'"):
+            vae.impute(row, seen, draws=3)
+
+    def test_few_effective_draws_are_said(self):
+        x, mask = self.data()
+        far = np.where(mask, 30.0, x)
+        with pytest.warns(UserWarning, match="below 5 of 100 draws.*bands of draws are too narrow"):
+            self.vae().impute(far, mask, samples=100, output="sample")
+
     def test_training_on_holes_reaches_the_exact_likelihood(self):
         """Half of the values missing at random: the learned model's log p(x_o) is the truth's within 0.05 nats."""
         random = np.random.default_rng(4)
