@@ -109,16 +109,18 @@ class VAE(Inference):
         """Write a `.keras` file, as `keras.Model.save` does.
 
         Raises:
-            ValueError: for what is no path, and for networks that share a layer: Keras would write it twice, and could
-                not read it.
+            ValueError: for what is no path of a file, and for networks that share a layer: Keras would write it twice,
+                and could not read it.
+            OSError: where nothing can be written there.
         """
         path = arguments.path("filepath", filepath)
         check_saved(self, path)
-        super().save(path, overwrite=overwrite, zipped=zipped, **kwargs)
+        super().save(arguments.new_file("filepath", path), overwrite=overwrite, zipped=zipped, **kwargs)
 
     def export(self, filepath, format="tf_saved_model", **kwargs) -> str:
         """Write a SavedModel for serving, see `kvae.export.saved_model`; other formats are Keras'."""
         if format != "tf_saved_model":
+            filepath = arguments.path("filepath", filepath)
             super().export(filepath, format=format, **kwargs)
             return str(filepath)
         from kvae.export import saved_model  # the one import from a subpackage above
