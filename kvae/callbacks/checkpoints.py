@@ -41,7 +41,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._handler_before: Any = None
 
     def on_train_begin(self, logs=None):
-        """Listen for SIGTERM."""
+        """Make the folder, and listen for SIGTERM."""
+        arguments.new_file("filepath", self.filepath)
         if self.on_sigterm:
             self._asked_to_end = False
             self._handler_before, self._listening = signal.signal(signal.SIGTERM, self._note_sigterm), True
@@ -99,7 +100,8 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.best: float | None = None
 
     def on_train_begin(self, logs=None):
-        """Read the best value so far, where the file is there and was judged by the same log."""
+        """Make the folder, and read the best value so far, where the file is there and was judged by the same log."""
+        arguments.new_file("filepath", self.filepath)
         note = read_note(self.filepath)
         value = note.get("value") if note.get("monitor") == self.monitor else None
         self.best = None if value is None or not math.isfinite(value) else value

@@ -15,16 +15,22 @@ import tensorflow as tf
 from kvae.export import warmup
 from kvae.export.endpoints import endpoints
 from kvae.export.manifest import manifest, signature_table
-from kvae.numerics.arguments import check_at_least
+from kvae.numerics import arguments
 
 
 def next_version(base) -> str:
     """`<base>/<N>` with N one above the highest version there, 1 where there is none.
 
     TensorFlow Serving loads the highest numbered folder of a base path.
+
+    Raises:
+        ValueError: for what is no path of a folder.
     """
-    numbers = [int(path.name) for path in Path(base).glob("*") if path.name.isdigit()]
-    return str(Path(base) / str(max(numbers, default=0) + 1))
+    base = arguments.path("base", base)
+    if base.exists() and not base.is_dir():
+        raise ValueError(f"base must be the folder of the versions, but {base} is a file. Give another path.")
+    numbers = [int(path.name) for path in base.glob("*") if path.name.isdigit()]
+    return str(base / str(max(numbers, default=0) + 1))
 
 
 def saved_model(vae, path, samples: int = 100, results: dict | None = None, verbose: bool = True) -> str:
@@ -44,6 +50,7 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
 
     All have an output `valid`, bool `[B]`: False where a row held NaN or values that the likelihood does not explain.
     Such values are replaced by a neutral one. The row's other outputs then mean little; other rows are not affected.
+    Inputs with different numbers of rows are an error.
 
     A conditional model has an input `condition` `[B, *condition_shape]`, float32, in each: classes are one-hot. With
     an encoder that takes a mask there is an input `mask` beside x, float32, 1 where x was observed. A deterministic
@@ -67,16 +74,18 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
 
     Raises:
         FileExistsError: where `path` exists.
+        ValueError: for what is no path.
+        OSError: where nothing can be written there.
     """  # noqa: E501
-    path = Path(path)
+    path = arguments.path("path", path)
     if path.exists():
         raise FileExistsError(
             f"{path} exists and is not overwritten. Export to another path, for example "
             f"kvae.export.next_version({str(path.parent)!r})."
         )
-    check_at_least(1, samples=samples)
+    samples = arguments.whole("samples", samples, 1)
+    arguments.make_folder(path.parent)
     table = endpoints(vae, samples)
-    path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         archive = keras.export.ExportArchive()
@@ -94,7 +103,9 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
         written = manifest(vae, staging / "model", samples, results or {})
         (extra / "manifest.json").write_text(json.dumps(written, indent=1, allow_nan=False) + "\n")
         if path.exists():
-            raise FileExistsError(f"{path} came into being during the export and is not overwritten.")
+            raise FileExistsError(
+                f"{path} came into being during the export and is not overwritten. Export again to another path."
+            )
         os.rename(staging / "model", path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.data.support import Support
 from kvae.families import Family
-from kvae.numerics.arguments import side
+from kvae.numerics.arguments import side, undefined
 from kvae.numerics.distributions import Independent
 from kvae.numerics.projections import ConvolutionTranspose
 
@@ -39,7 +39,10 @@ class Likelihood(Family):
         super().__init__(project=project, name=name, dtype=dtype)
         self.kernel_size = side("kernel_size", kernel_size)
         if self.kernel_size > 1 and not self.project:
-            raise ValueError(f"kernel_size={self.kernel_size} is the projection's, which project=False leaves out.")
+            raise ValueError(
+                f"kernel_size={self.kernel_size} is the projection's, which project=False leaves out. "
+                "Give one of the two."
+            )
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
@@ -120,7 +123,7 @@ class Likelihood(Family):
 
     def distribution(self, features) -> tfd.Distribution:
         """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
-        raise NotImplementedError
+        raise undefined(self, "distribution")
 
     def log_prob(self, p, x, mask=None):
         """log p(x|z), `[...]`, in nats: the sum over the event, or over what was observed where there is a mask.
@@ -143,7 +146,7 @@ class Likelihood(Family):
 
     def matching(self, mean):
         """The first parameter of the p whose mean is `mean`, `[*event_shape]`: NumPy to NumPy, float64."""
-        raise NotImplementedError
+        raise undefined(self, "matching")
 
     def adapt(self, mean) -> None:
         """Start the projection at the data: set its bias so that zero features give p the mean `[*event_shape]`.
@@ -158,4 +161,4 @@ class Likelihood(Family):
 
     def draw(self, p, uniform):
         """A sample of x from p, out of uniform numbers of the same shape, `[..., *event_shape]`."""
-        raise NotImplementedError
+        raise undefined(self, "draw")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -11,6 +12,8 @@ import keras
 from kvae.numerics import arguments
 
 _NOTE = "kvae.json"
+_PARTS = ("metadata.json", "config.json", "model.weights")
+_DAMAGED = "it is truncated or damaged. Take a copy of it from elsewhere, or train again."
 
 
 def check_saved(model, path: Path) -> None:
@@ -47,6 +50,7 @@ def read_note(path) -> dict:
     """What `save_model` was given to note; empty where there is no such file or no note in it."""
     if not Path(path).exists():
         return {}
+    _check_whole(path)
     with zipfile.ZipFile(path) as archive:
         return json.loads(archive.read(_NOTE)) if _NOTE in archive.namelist() else {}
 
@@ -60,21 +64,12 @@ def load_model(path):
     """
     path = arguments.path("path", path)
     if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}.")
+        raise FileNotFoundError(f"There is no file {path}. Check the path.")
     if path.is_dir():
         raise ValueError(f"{path} is a folder. If it is a SavedModel, load it with tf.saved_model.load(path).")
     if path.suffix in (".h5", ".hdf5"):
         raise ValueError(f"{path} is an HDF5 file. kvae reads .keras files; write one with vae.save('model.keras').")
-    damaged = "it is truncated or damaged. Take a copy of it from elsewhere, or train again."
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a readable .keras file: {damaged}")
-    with zipfile.ZipFile(path) as archive:
-        try:
-            bad = archive.testzip()
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise ValueError(f"{path} is not a readable .keras file ({error}): {damaged}") from error
-    if bad is not None:
-        raise ValueError(f"{path} is not a readable .keras file (its part {bad} does not read back): {damaged}")
+    _check_whole(path)
     try:
         return keras.models.load_model(path)
     except (TypeError, ValueError) as error:
@@ -86,6 +81,19 @@ def load_model(path):
             f'Mend it with: pip install "keras>={theirs}" (Keras 3.13 and later need Python 3.11), or write the file '
             "anew there."
         ) from error
+
+
+def _check_whole(path: Path) -> None:
+    """Raise a ValueError unless every part of a `.keras` file reads back."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad, names = archive.testzip(), archive.namelist()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise ValueError(f"{path} is not a readable .keras file ({error}): {_DAMAGED}") from error
+    missing = [name for name in _PARTS if not any(one.startswith(name) for one in names)]
+    if bad is not None or missing:
+        what = f"its part {bad} does not read back" if bad is not None else f"it has no {missing[0]}"
+        raise ValueError(f"{path} is not a readable .keras file ({what}): {_DAMAGED}")
 
 
 def _keras_of(path: Path) -> str:

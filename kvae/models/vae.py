@@ -9,6 +9,7 @@ from kvae.data.batch import call_network
 from kvae.models import resolve
 from kvae.models.inference import Inference
 from kvae.models.saving import check_saved
+from kvae.models.trial import check_parts
 from kvae.numerics import arguments, divergences
 from kvae.objectives import Objective, Terms
 
@@ -34,7 +35,8 @@ class VAE(Inference):
     Calling the model gives `reconstruct`: `predict` is deterministic. All log-densities are in nats.
 
     Raises:
-        ValueError: where the networks do not fit each other or the families.
+        ValueError: where the networks do not fit each other or the families, or a part of one's own gives
+            distributions of the wrong shape.
 
     References: Kingma, Welling (2013), arXiv 1312.6114. Rezende, Mohamed, Wierstra (2014), arXiv 1401.4082.
     """
@@ -66,6 +68,7 @@ class VAE(Inference):
         resolve.build(self.prior, latent_dim=self.latent_dim, condition_shape=self.condition_shape)
         self.built = True
         self.renew()
+        check_parts(self)
 
     def _noise_size(self):
         return self.posterior.noise_size
@@ -109,16 +112,18 @@ class VAE(Inference):
         """Write a `.keras` file, as `keras.Model.save` does.
 
         Raises:
-            ValueError: for what is no path, and for networks that share a layer: Keras would write it twice, and could
-                not read it.
+            ValueError: for what is no path of a file, and for networks that share a layer: Keras would write it twice,
+                and could not read it.
+            OSError: where nothing can be written there.
         """
         path = arguments.path("filepath", filepath)
         check_saved(self, path)
-        super().save(path, overwrite=overwrite, zipped=zipped, **kwargs)
+        super().save(arguments.new_file("filepath", path), overwrite=overwrite, zipped=zipped, **kwargs)
 
     def export(self, filepath, format="tf_saved_model", **kwargs) -> str:
         """Write a SavedModel for serving, see `kvae.export.saved_model`; other formats are Keras'."""
         if format != "tf_saved_model":
+            filepath = arguments.path("filepath", filepath)
             super().export(filepath, format=format, **kwargs)
             return str(filepath)
         from kvae.export import saved_model  # the one import from a subpackage above

@@ -7,6 +7,7 @@ booleans, NaN and complex numbers do not.
 import math
 import operator
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,6 @@ def whole(name: str, value, least: int | None = None, most: int | None = None) -
     if most is not None and found > most:
         raise ValueError(f"{name} must be at most {most}, got {shown(value)}.")
     return found
-
-
-def check_at_least(least: int, **counts) -> None:
-    """Raise a ValueError unless all are whole numbers, and large enough."""
-    for name, count in counts.items():
-        whole(name, count, least)
 
 
 def number(
@@ -80,6 +75,11 @@ def _real(value) -> float | None:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def undefined(part, method: str) -> NotImplementedError:
+    """What to raise for a method that a part of one's own has to define."""
+    return NotImplementedError(f"{type(part).__name__} must define {method}. CONTRIBUTING.md shows what it returns.")
 
 
 def is_number(value) -> bool:
@@ -168,3 +168,32 @@ def path(name: str, value) -> Path:
     if isinstance(found, bytes) or "\0" in found:
         raise ValueError(f"{name} must be a path, such as 'runs/model', got {shown(value)}.")
     return Path(found)
+
+
+def new_file(name: str, value) -> Path:
+    """The path of a file that can be written; its folder is made where it is missing.
+
+    Raises:
+        ValueError: for what is no path, and for a folder.
+        OSError: where nothing can be written there.
+    """
+    found = path(name, value)
+    if found.is_dir():
+        raise ValueError(f"{name} must be a file, but {found} is a folder. Give a name in it.")
+    make_folder(found.parent)
+    return found
+
+
+def make_folder(folder: Path) -> None:
+    """Make it where it is missing, with those above it.
+
+    Raises:
+        OSError: where it cannot be made, or nothing can be written to it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"Nothing can be written to the folder {folder}: {reason}. Give a path in another.") from error
