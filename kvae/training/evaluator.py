@@ -155,7 +155,7 @@ class Evaluator(Compiled):
         except UnboundLocalError:  # of Keras' predict
             if checked.seen:
                 raise
-            raise ValueError("The data are empty: they gave no batch.") from None
+            raise ValueError("The data are empty: they gave no batch to predict. Give at least one.") from None
         except tf.errors.OpError:
             if checked.error is not None:
                 raise checked.error from None

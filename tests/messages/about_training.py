@@ -124,6 +124,9 @@ ROWS = {
             r"evaluation data are wrong: a batch held a condition .*It takes labels 0..3, or finite numbers of shape",
         ),
     ],
+    "training.evaluator.Evaluator._checked": [
+        (lambda: vae().predict(_unknown(), verbose=0), "The data are empty: they gave no batch to predict. Give at"),
+    ],
     "training.evaluator.Evaluator._one_batch": [
         (
             lambda: vae().train_on_batch(batches(X)),
