@@ -138,7 +138,7 @@ def _numbers(values: np.ndarray, what: str) -> np.ndarray:
         "M": "Give the time since a start: (x - x.min()) / numpy.timedelta64(1, 'D').",
         "m": "Divide by a unit: x / numpy.timedelta64(1, 's').",
         "V": "Give its fields as columns: numpy.lib.recfunctions.structured_to_unstructured(x).",
-    }.get(kind, "Convert it with x.astype('float32').")  # fmt: skip
+    }.get(kind if kind != "V" or values.dtype.names else "", "Convert it with x.astype('float32').")  # fmt: skip
     raise ValueError(f"{what} must hold real numbers, but its dtype is {values.dtype}. {advice}")
 
 
@@ -179,14 +179,14 @@ def _pandas(value, what: str) -> Table:
     if not hasattr(value, "columns"):  # a Series, an Index or an array
         value = getattr(value, "array", value)
         return _pandas_column(value, what)
+    if not len(value.columns):
+        raise ValueError(f"{what} has no columns. Give at least one of numbers.")
     if all(hasattr(column, "fill_value") for column in value.dtypes):  # all sparse
         return Table(SparseRows(value.sparse.to_coo()), None, tuple(map(str, value.columns)))
     names = tuple(map(str, value.columns))
     if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in value.dtypes):
         return Table(_numbers(value.to_numpy(), what), _observed(value.isna().to_numpy()), names)
     columns = [_pandas_column(value.iloc[:, i].array, f"{what}[{name!r}]") for i, name in enumerate(value.columns)]
-    if not columns:
-        raise ValueError(f"{what} has no columns.")
     masks = [np.ones(len(value), bool) if mask is None else mask for _, mask, _ in columns]
     return Table(np.stack([one.values for one in columns], axis=-1), _observed(~np.stack(masks, axis=-1)), names)
 

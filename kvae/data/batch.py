@@ -52,7 +52,7 @@ def unpack(data) -> Batch:
         raise ValueError(f"A dict of data has the keys {list(KEYS)}, got {sorted(x)}.")
     for name, beside in (("sample_weight", weight), ("condition", y)):
         if beside is not None and name in x:
-            raise ValueError(f"{name} was given twice, inside the dict of data and beside it.")
+            raise ValueError(f"{name} was given twice, inside the dict of data and beside it. Leave one out.")
     return Batch(x["x"], x.get("condition", y), x.get("mask"), x.get("sample_weight", weight))
 
 

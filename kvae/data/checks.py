@@ -88,5 +88,9 @@ def check_rows(z, size: int) -> np.ndarray:
         raise ValueError(f"z must have shape [..., B, {size}], got {np.shape(z)}.{advice}")
     z = np.asarray(z)
     if missing is not None or not np.isfinite(z).all():
-        raise ValueError("z holds values that are not finite.")
+        wrong = int((~np.isfinite(z)).any(axis=-1).sum())
+        raise ValueError(
+            f"z must hold finite numbers, but {wrong} of {z[..., 0].size} rows hold NaN or infinite values. "
+            "Leave these out."
+        )
     return z

@@ -30,7 +30,8 @@ def shape_of(encoder, decoder, prior) -> tuple[int, ...] | None:
         )
     if not shapes and prior.conditional:
         raise ValueError(
-            f"{type(prior).__name__} is a prior of the condition, but neither network has one (an input beside x or z)."
+            f"{type(prior).__name__} is a prior of the condition, but neither network has one (an input beside x or "
+            "z). Give it one, as kvae.networks do with condition=."
         )
     return shapes[0] if shapes else None
 
@@ -51,9 +52,14 @@ def checked(condition, shape, rows: int | None = None) -> np.ndarray | None:
     if mask is not None or np.ndim(array) == 0 or array.dtype.kind not in "biuf":
         raise ValueError(f"A condition is one number, label or vector for each example, got {condition!r:.80}. {_TEXT}")
     if rows is not None and len(array) != rows:
-        raise ValueError(f"x has {rows} rows but the condition has {len(array)}: its shape is {array.shape}.")
+        raise ValueError(
+            f"x has {rows} rows but the condition has {len(array)}: its shape is {array.shape}. Give one for each."
+        )
     if not np.isfinite(array).all():
-        raise ValueError("The condition holds values that are not finite.")
+        raise ValueError(
+            "The condition must be finite, but it holds NaN or infinite values. "
+            "Leave these examples out, or fill them in."
+        )
     if array.ndim == 1 and shape == (1,):
         return array.astype(np.float32)[:, None]
     if len(shape) == 1 and shape != (1,) and array.shape[1:] in ((), (1,)):
@@ -120,7 +126,8 @@ def _labels(array: np.ndarray, classes: int) -> np.ndarray:
         )
     if array.min() < 0 or array.max() >= classes:
         raise ValueError(
-            f"Labels must be 0..{classes - 1} for this model, but they range from {array.min():g} to {array.max():g}."
+            f"Labels must be 0..{classes - 1} for this model, but they range from {array.min():g} to {array.max():g}. "
+            "Number them from 0 (pandas.factorize), or build the networks for more classes."
         )
     return array.astype(np.int32)
 

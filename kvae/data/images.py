@@ -34,7 +34,9 @@ class Form:
     def refuse_arrays(self, path) -> None:
         """Raise a ValueError where a form was asked for, but the path holds arrays."""
         if self.size is not None or self.channels is not None or self.skip:
-            raise ValueError(f"size, channels and unreadable are for folders of images, but {path} holds arrays.")
+            raise ValueError(
+                f"size, channels and unreadable are for folders of images, but {path} holds arrays. Leave them out."
+            )
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The image `[H, W, C]`, uint8 pixels, in this form: uint8."""
@@ -91,7 +93,10 @@ def read(places: dict[str, Path], form: Form) -> dict[str, Any]:
             x[len(kept)] = image
             kept.append(file)
         if not kept:
-            raise ValueError(f"None of the {len(files[part])} images in {place} can be read, {files[part][0]} is one.")
+            raise ValueError(
+                f"None of the {len(files[part])} images in {place} can be read, {files[part][0]} is one. "
+                "Convert or repair them."
+            )
         parts[f"x_{part}"] = x[: len(kept)]
         if classes:
             parts[f"y_{part}"] = np.array([classes.index(file.relative_to(place).parts[0]) for file in kept])

@@ -24,7 +24,7 @@ def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=
         inner = unpack(x)
         for name, within, beside in (("sample_weight", inner.weight, sample_weight), ("y", inner.condition, y)):
             if within is not None and beside is not None:
-                raise ValueError(f"{name} was given twice, inside the data and beside them.")
+                raise ValueError(f"{name} was given twice, inside the data and beside them. Leave one out.")
         x, mask = inner.x, inner.mask
         y = y if inner.condition is None else inner.condition
         sample_weight = sample_weight if inner.weight is None else inner.weight
@@ -97,7 +97,10 @@ def divide(split: Split, share: float) -> tuple[Split, Split]:
     share = number("validation_split", share, above=0, below=1)
     keep = math.floor(len(split) * (1.0 - share))
     if keep in (0, len(split)):
-        raise ValueError(f"validation_split={share} of {len(split)} examples leaves one part empty.")
+        raise ValueError(
+            f"validation_split={share} of {len(split)} examples leaves one part empty. Give another share, or "
+            "validation_data."
+        )
     return split.part(slice(0, keep)), split.part(slice(keep, None))
 
 

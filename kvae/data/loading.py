@@ -153,7 +153,7 @@ def from_arrays(
     validation = number("validation", validation, least=0.0, below=1.0)
     seed, levels = checked_seed(seed), whole("levels", levels, 1)
     if flag("dequantize", dequantize) and binarize:
-        raise ValueError("binarize and dequantize exclude each other: binary data have no grey levels.")
+        raise ValueError("binarize and dequantize exclude each other: binary data have no grey levels. Leave one out.")
     given = {"train": (x_train, y_train), "validation": (x_validation, y_validation), "test": (x_test, y_test)}
     parts = {part: _examples(part, x, y) for part, (x, y) in given.items()}
     x_train, y_train, mask_train = parts["train"]
@@ -162,7 +162,8 @@ def from_arrays(
     for part, (x, _, _) in parts.items():
         if levels < 255 and x is not None and x.dtype == np.uint8 and np.max(x, initial=0) > levels:
             raise ValueError(
-                f"x_{part} holds pixels up to {np.max(x)}, but levels={levels} is the highest pixel value."
+                f"x_{part} holds pixels up to {np.max(x)}, but levels={levels} is the highest pixel value. "
+                "Give the levels that they have, such as levels=255."
             )
     if x_validation is None and validation > 0.0:
         keep = len(x_train) - round(validation * len(x_train))
@@ -196,7 +197,8 @@ def from_arrays(
     for part, one in splits.items():
         if one is not None and one.event_shape != train.event_shape:
             raise ValueError(
-                f"The examples of x_{part} have shape {one.event_shape}, but those of x_train have {train.event_shape}."
+                f"The examples of x_{part} have shape {one.event_shape}, but those of x_train have "
+                f"{train.event_shape}. Give all parts one shape."
             )
     support = BINARY if binarize else UNIT if dequantize else _support(train)
     return Data(
@@ -208,14 +210,14 @@ def _examples(part: str, x, y) -> tuple:
     """x as an array (memory-mapped ones as they are), or None; y and the mask of what is there, or None; checked."""
     if x is None:
         if y is not None:
-            raise ValueError(f"y_{part} is given without x_{part}.")
+            raise ValueError(f"y_{part} is given without x_{part}. Give both or neither.")
         return None, None, None
     array, mask, _ = table(x, f"x_{part}")
     if isinstance(array, SparseRows) or array.ndim == 0:
         raise ValueError(f"x_{part} must be a dense array of numbers [N, *event_shape], got {shown(x)}.")
     y = None if y is None else labels(y)
     if y is not None and len(y) != len(array):
-        raise ValueError(f"x_{part} has {len(array)} rows but y_{part} has {len(y)}.")
+        raise ValueError(f"x_{part} has {len(array)} rows but y_{part} has {len(y)}. Give one for each row.")
     return array, y, mask
 
 
@@ -235,7 +237,10 @@ def _pixels(x: np.ndarray, levels: int) -> tuple[np.ndarray, float]:
 
 def _dequantized(array: np.ndarray, levels: int, seed: int) -> np.ndarray:
     if array.dtype != np.uint8:
-        raise ValueError(f"dequantize needs pixels stored as uint8, got {array.dtype}.")
+        raise ValueError(
+            f"dequantize needs pixels stored as uint8, got {array.dtype}. "
+            f"Give whole pixels 0..{levels} as x.astype('uint8')."
+        )
     u = np.random.default_rng(seed).random(array.shape, dtype=np.float32)
     return (array + u) / np.float32(levels + 1)
 

@@ -37,7 +37,7 @@ class CheckedPipeline:
         elif isinstance(data, keras.utils.PyDataset):
             self.data = _CheckedPyDataset(data, self._element)
         elif isinstance(data, Iterator):
-            self.data = (self._element(element) for element in data)
+            self.data = self._elements(data)
         else:
             self.data = data  # Keras reads PyTorch's DataLoader itself
 
@@ -48,6 +48,14 @@ class CheckedPipeline:
         except ValueError as error:
             self.error = error
             raise
+
+    def _elements(self, data: Iterator) -> Iterator[tuple]:
+        empty = True
+        for element in data:
+            yield self._element(element)
+            empty = False
+        if empty:
+            raise ValueError("The data are empty. Give a generator that has not been read to its end.")
 
     def _element(self, element) -> tuple:
         element = element if isinstance(element, tuple) else (element,)
@@ -65,13 +73,19 @@ class CheckedPipeline:
         if self.condition_shape is not None and not isinstance(spec.condition, tf.TensorSpec):
             conditions.prepared(None, self.condition_shape)
         if not isinstance(spec.x, tf.TensorSpec):
-            raise ValueError(f"x must be one tensor, but the dataset's elements have x = {spec.x}.")
+            raise ValueError(
+                f"x must be one tensor, but the dataset's elements have x = {spec.x}. "
+                "Map them to x, (x, condition) or a dict with x."
+            )
         if not (spec.x.dtype.is_floating or spec.x.dtype.is_integer or spec.x.dtype.is_bool):
-            raise ValueError(f"x must hold real numbers, but the dataset's x has dtype {spec.x.dtype.name}.")
+            raise ValueError(
+                f"x must hold real numbers, but the dataset's x has dtype {spec.x.dtype.name}. "
+                "Convert it in dataset.map."
+            )
         if spec.x.shape.rank is not None:
             check_shape(spec.x.shape.as_list(), self.likelihood.event_shape, "The dataset's x")
         if dataset.cardinality() == 0:
-            raise ValueError("The dataset is empty.")
+            raise ValueError("The dataset is empty. Give one of at least one batch.")
 
         def look(x, condition, mask):
             condition = None if self.condition_shape is None else condition
@@ -163,4 +177,4 @@ def elements(data) -> Iterator[Batch]:
         yield batch
         empty = False
     if empty:
-        raise ValueError("The data are empty.")
+        raise ValueError("The data are empty. Give at least one batch; a generator gives its batches once.")

@@ -41,7 +41,7 @@ def digits() -> dict[str, Any]:
 def npz(path: Path) -> dict[str, Any]:
     """The arrays of an `.npz` file."""
     if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}.")
+        raise FileNotFoundError(f"There is no file {path}. Check the path.")
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {key: file[key] for key in _ARRAYS if key in file}
@@ -51,7 +51,9 @@ def npz(path: Path) -> dict[str, Any]:
             f"{path} is not a readable .npz file of numbers ({error}). Write it with numpy.savez(path, x_train=...)."
         ) from None
     if "x_train" not in arrays:
-        raise ValueError(f"{path} needs an array x_train, it holds {names}.")
+        raise ValueError(
+            f"{path} needs an array x_train, it holds {names}. Write it with numpy.savez(path, x_train=...)."
+        )
     return arrays
 
 
@@ -77,7 +79,7 @@ def folder(path, size=None, channels: int | None = None, unreadable: str = "rais
     """
     path, form = checked_path("path", path), images.Form(size, channels, unreadable)
     if not path.is_dir():
-        raise FileNotFoundError(f"There is no folder {path}.")
+        raise FileNotFoundError(f"There is no folder {path}. Check the path.")
     idx = {name: file for name, pattern in _IDX.items() for file in sorted(path.glob(pattern))[:1]}
     if (path / "x_train.npy").exists() or "x_train" in idx:
         form.refuse_arrays(path)
@@ -102,12 +104,18 @@ def read_idx(path) -> np.ndarray:
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     kind = _IDX_TYPES.get(content[2]) if len(content) >= 4 and content[:2] == b"\0\0" else None
     if kind is None:
-        raise ValueError(f"{path} is not an IDX file: it begins with {content[:4]!r}.")
+        raise ValueError(
+            f"{path} is not an IDX file: it begins with {content[:4]!r}, where two zero bytes stand. "
+            "Take a copy of the original, such as train-images-idx3-ubyte.gz."
+        )
     begin = 4 + 4 * content[3]
     shape = np.frombuffer(content[4:begin], ">i4")
     expected = begin + int(np.prod(shape)) * np.dtype(kind).itemsize
     if len(shape) != content[3] or len(content) != expected:
-        raise ValueError(f"{path} is truncated or damaged: it has {len(content)} bytes and promises {expected}.")
+        raise ValueError(
+            f"{path} is truncated or damaged: it has {len(content)} bytes and promises {expected}. "
+            "Take a copy of it from elsewhere."
+        )
     return np.frombuffer(content[begin:], kind).reshape(shape).astype(np.dtype(kind).newbyteorder("="))
 
 

@@ -70,12 +70,12 @@ class Split:
         if array.ndim == 0:
             raise ValueError(f"x must be an array of shape [N, *event_shape], got the scalar {array}.")
         if len(array) == 0:
-            raise ValueError("The data are empty: an array of shape " + str(np.shape(array)) + ".")
+            raise ValueError(f"The data are empty: an array of shape {np.shape(array)}. Give at least one example.")
         y = None if y is None else labels(y)
         sample_weight = None if sample_weight is None else weights(sample_weight)
         for name, other in (("y", y), ("sample_weight", sample_weight)):
             if other is not None and len(other) != len(array):
-                raise ValueError(f"x has {len(array)} rows but {name} has {len(other)}.")
+                raise ValueError(f"x has {len(array)} rows but {name} has {len(other)}. Give one for each row.")
         as_it_is = isinstance(array, SparseRows) or (isinstance(array, np.memmap) and array.flags.c_contiguous)
         self.array, self.y = array if as_it_is else np.ascontiguousarray(array), y
         self.sample_weight = sample_weight

@@ -27,7 +27,9 @@ def root_mean_square(data, likelihood: HasSupport, center: np.ndarray) -> float:
         total += np.square(batch.x - center).sum(where=mask)
         count += mask.sum()
     if not count:
-        raise ValueError("Nothing was observed: every element of every example is masked.")
+        raise ValueError(
+            "Nothing was observed: every element of every example is masked. A mask is 1 where x was observed."
+        )
     return math.sqrt(total / count)
 
 

@@ -32,7 +32,10 @@ def rate(vae, data, samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
     """
     resolve.check_density(vae, "the mutual information")
     if vae.prior.conditional:
-        raise ValueError(f"rate needs one prior p(z) for all examples; {type(vae.prior).__name__} has one for each.")
+        raise ValueError(
+            f"rate needs one prior p(z) for all examples; {type(vae.prior).__name__} has one for each. "
+            "kvae.evaluate.summary gives the KL to these."
+        )
     samples, seed = arguments.whole("samples", samples, 1), arguments.seed(seed)
     parameters = [parameters for _, parameters in ImportanceSampler.of(vae).encoded(data)]
     q = vae.posterior.of(tf.concat(parameters, axis=0))

@@ -191,13 +191,16 @@ def _checked(codes, factors) -> tuple[np.ndarray, np.ndarray]:
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
         raise ValueError(f"codes must be [N, D] and factors [N, K], got {codes.shape} and {factors.shape}.")
     if not np.isfinite(codes).all():
-        raise ValueError("The codes hold values that are not finite.")
+        wrong = int((~np.isfinite(codes)).any(axis=1).sum())
+        raise ValueError(
+            f"codes must be finite, but {wrong} of {len(codes)} rows hold NaN or infinite values. Leave them out."
+        )
     if factors.dtype.kind not in "biu":
         raise ValueError(f"factors must be integers (classes), got dtype {factors.dtype}. Cut numbers into classes.")
     if all(len(np.unique(factor)) < 2 for factor in factors.T):
-        raise ValueError("No factor varies: each has one value only.")
+        raise ValueError("No factor varies: each has one value only. Give examples that differ in some.")
     if not codes.std(axis=0).any():
-        raise ValueError("No code varies: each has one value only.")
+        raise ValueError("No code varies: each has one value only. Train the model, or give codes of several examples.")
     return codes, factors
 
 

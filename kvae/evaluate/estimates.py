@@ -98,7 +98,10 @@ def check_comparable(unit: str, measure: str, other_unit: str, other_measure: st
             "unit of x (by D ln 256 nats from pixels of 0 to 255 to pixels of 0 to 1), that of a mass does not."
         )
     if unit != other_unit:
-        raise ValueError(f"{unit or 'A plain number'} cannot be compared with {other_unit or 'a plain number'}.")
+        raise ValueError(
+            f"{unit or 'A plain number'} cannot be compared with {other_unit or 'a plain number'}. "
+            "Give two estimates of one unit."
+        )
 
 
 def _comparable(estimate, other) -> float:
@@ -120,11 +123,17 @@ def bits_per_dim(log_likelihood: Estimate, elements: int, levels: int | None = N
         levels: L, for a density; None for a mass.
     """
     if not isinstance(log_likelihood, Estimate):
-        raise TypeError(f"bits_per_dim takes an Estimate, got {arguments.shown(log_likelihood)}.")
+        raise TypeError(
+            f"bits_per_dim takes an Estimate, got {arguments.shown(log_likelihood)}. "
+            "kvae.evaluate.log_likelihood gives one."
+        )
     elements = arguments.whole("elements", elements, 1)
     levels = None if levels is None else arguments.whole("levels", levels, 2)
     if log_likelihood.unit != "nats" or log_likelihood.measure not in ("mass", "density"):
-        raise ValueError(f"bits_per_dim takes a log-likelihood in nats, got {log_likelihood!r}.")
+        raise ValueError(
+            f"bits_per_dim takes a log-likelihood in nats, got {log_likelihood!r}. "
+            "kvae.evaluate.log_likelihood gives one."
+        )
     if (levels is None) != (log_likelihood.measure == "mass"):
         raise ValueError(
             "A density has no bits/dim until it is said how many levels x had before it was dequantised, a mass needs "

@@ -39,7 +39,8 @@ def prior_gap(vae, train, test, seed: int = 0) -> Estimate:
     resolve.check_density(vae, "the gap of the prior")
     if vae.prior.conditional:
         raise ValueError(
-            f"prior_gap needs one prior p(z) for all; {type(vae.prior).__name__} has one for each example."
+            f"prior_gap needs one prior p(z) for all; {type(vae.prior).__name__} has one for each example. "
+            "kvae.evaluate.summary gives the KL to these."
         )
     seed = arguments.seed(seed)
     z, mean, scale = _codes(vae, train, seed)

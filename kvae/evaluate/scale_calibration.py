@@ -121,7 +121,9 @@ def calibration_by_scale(vae, data, groups: int = 10, samples: int = 10, seed: i
     masks, scales, each = zip(*_elements(vae, data, samples, seed), strict=True)
     mask, scale, values = np.concatenate(masks), np.concatenate(scales), np.concatenate(each, axis=1)
     if not mask.any():
-        raise ValueError("Nothing was observed: every element of every example is masked.")
+        raise ValueError(
+            "Nothing was observed: every element of every example is masked. A mask is 1 where x was observed."
+        )
     edges = np.unique(np.quantile(scale[mask], np.arange(1, groups) / groups, method="inverted_cdf"))
     edges = edges[edges < scale[mask].max() * (1.0 - 1e-6)]  # a group is above one edge, and up to the next
     group = np.where(mask, np.searchsorted(edges, scale, side="left"), -1)
@@ -137,7 +139,10 @@ def calibration_by_scale(vae, data, groups: int = 10, samples: int = 10, seed: i
 def _checked(vae, samples, seed) -> tuple[int, int]:
     resolve.check_model(vae)
     if not isinstance(vae.likelihood, Normal):
-        raise ValueError(f"calibration is about a scale, and {type(vae.likelihood).__name__} has none.")
+        raise ValueError(
+            f"calibration is about a scale, and {type(vae.likelihood).__name__} has none. It is for "
+            "kvae.likelihoods.Normal."
+        )
     return arguments.whole("samples", samples, 1), arguments.seed(seed)
 
 

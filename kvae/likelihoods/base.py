@@ -39,7 +39,10 @@ class Likelihood(Family):
         super().__init__(project=project, name=name, dtype=dtype)
         self.kernel_size = side("kernel_size", kernel_size)
         if self.kernel_size > 1 and not self.project:
-            raise ValueError(f"kernel_size={self.kernel_size} is the projection's, which project=False leaves out.")
+            raise ValueError(
+                f"kernel_size={self.kernel_size} is the projection's, which project=False leaves out. "
+                "Give one of the two."
+            )
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""

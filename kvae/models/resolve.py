@@ -89,7 +89,7 @@ def check_network(network, what: str) -> None:
         if None in shape[1:] or len(shape) < 2:
             raise ValueError(
                 f"The {what}'s shapes must be fixed but for the batch, {network.name!r} maps "
-                f"{network.input_shape} to {network.output_shape}."
+                f"{network.input_shape} to {network.output_shape}. Give keras.Input a shape without None."
             )
 
 
@@ -97,7 +97,10 @@ def latent_shape(decoder) -> tuple[int]:
     """The shape of the decoder's first input without the batch, (D,)."""
     shape = tuple(decoder.inputs[0].shape[1:])
     if len(shape) != 1 or shape[0] < 1:
-        raise ValueError(f"The decoder must take flat z of shape [B, latent_dim], but its input is {shape}.")
+        raise ValueError(
+            f"The decoder must take flat z of shape [B, latent_dim], but its input is {shape}. Begin it with "
+            "keras.Input((latent_dim,))."
+        )
     return shape
 
 
@@ -144,11 +147,16 @@ def build(family, **shapes) -> None:
         return
     before = {key: tuple(v) if isinstance(v, list) else v for key, v in family._build_shapes_dict.items()}
     if before != shapes:
-        raise ValueError(f"This {type(family).__name__} was built for a model with {before} and does not fit {shapes}.")
+        raise ValueError(
+            f"This {type(family).__name__} was built for a model with {before} and does not fit {shapes}. "
+            "Make a new one."
+        )
 
 
 def check_batch(dtype, shape, event_shape) -> None:
     """Raise a ValueError unless an x of this TensorFlow dtype and this shape is a batch of examples."""
     if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
-        raise ValueError(f"x must hold real numbers, but its dtype is {dtype.name}.")
+        raise ValueError(
+            f"x must hold real numbers, but its dtype is {dtype.name}. Convert it with tf.cast or tf.strings."
+        )
     check_shape(tuple(shape), event_shape)

@@ -36,7 +36,10 @@ class FeatureMaps(NamedTuple):
 def feature_maps(what, event_shape, filters, kernel_size, dense) -> FeatureMaps:
     """The maps of `what`, a builder with these arguments, checked."""
     if len(event_shape) > 3:
-        raise ValueError(f"{what} takes an event shape (H, W, C), (T, C) or (T,), got {event_shape}.")
+        raise ValueError(
+            f"{what} takes an event shape (H, W, C), (T, C) or (T,), got {event_shape}. "
+            "For others use mlp, or your own Keras models."
+        )
     filters = sizes("filters", filters)
     if not filters:
         raise ValueError(f"{what} needs at least one level, got filters=(). For linear networks use mlp(hidden=()).")

@@ -50,7 +50,7 @@ def checked(event_shape, latent_dim) -> tuple[tuple[int, ...], int]:
         raise ValueError(f"event_shape is a tuple, such as ({like},), got the number {event_shape}.")
     event_shape = sizes("event_shape", event_shape)
     if not event_shape:
-        raise ValueError("event_shape needs at least one dimension, got ().")
+        raise ValueError("event_shape needs at least one dimension, got (). Give (1,) for single numbers.")
     return event_shape, whole("latent_dim", latent_dim, 1)
 
 

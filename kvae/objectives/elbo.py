@@ -69,10 +69,12 @@ class ELBO(Objective):
             for step in sorted({0, self.schedule_end, _LATE}):
                 try:
                     value = self.beta(tf.constant(step, tf.int64))
-                except (IndexError, tf.errors.InvalidArgumentError):  # a table of weights that ends before
-                    continue
+                except (IndexError, tf.errors.InvalidArgumentError) as error:
+                    if step:  # a table of weights that ends before
+                        continue
+                    value = error
                 if not (is_number(value) and 0.0 <= float(value) < float("inf")):
-                    value = value.numpy() if hasattr(value, "numpy") else value
+                    value = float(value) if is_number(value) else value
                     raise ValueError(
                         f"ELBO needs a schedule of finite weights >= 0, but {shown(self.weight)} is {shown(value)} at "
                         f"step {step}. Keep it in bounds, for example with tf.maximum(0.0, ...)."
@@ -101,7 +103,10 @@ class ELBO(Objective):
         if self.free_bits == 0.0:
             return self.kl(terms)
         if terms.kl_per_dim is None:
-            raise ValueError("ELBO(free_bits=...) needs a posterior and a prior that factorise over dimensions.")
+            raise ValueError(
+                f"ELBO(free_bits={self.free_bits:g}) needs a posterior and a prior that factorise over dimensions. Use "
+                "posterior='diagonal_normal' and prior='standard_normal', or free_bits=0."
+            )
         return tf.reduce_sum(tf.maximum(tf.reduce_mean(terms.kl_per_dim, axis=0), self.free_bits))
 
     def beta(self, step):

@@ -17,6 +17,7 @@ from kvae.posteriors import Posterior
 from kvae.priors import Prior
 from kvae.training.trackers import Trackers
 
+_TAKEN = ("jit_compile", "steps_per_execution", "run_eagerly", "auto_scale_loss")
 _REFUSED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
@@ -72,7 +73,9 @@ class Compiled(keras.Model):
         """
         for name, value in {"loss": loss, **refused}.items():
             if name not in _REFUSED:
-                raise TypeError(f"compile() got an unexpected keyword argument {name!r}.")
+                raise TypeError(
+                    f"compile() got an unexpected keyword argument {name!r}. It takes optimizer, {', '.join(_TAKEN)}."
+                )
             if value is not None:
                 raise ValueError(
                     f"compile({name}=...) has no place in a {type(self).__name__}: what is minimised is its "

@@ -83,7 +83,7 @@ class Evaluator(Compiled):
                 stack.enter_context(self._instead_of("test_function", loop))
             results = super().evaluate(**arguments)
         if not int(self.seen.result()):
-            raise ValueError("The data are empty: they gave no batch to evaluate.")
+            raise ValueError("The data are empty: they gave no batch to evaluate. Give at least one.")
         for fault in ("support", "condition"):
             if fault in self.test_faults.found():
                 raise ValueError(outside_message("The evaluation data are wrong", self, fault))

@@ -53,7 +53,7 @@ def listed(callbacks) -> list:
     if callbacks is None:
         return []
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        raise ValueError("fit(callbacks=...) takes a list of callbacks.")
+        raise ValueError("fit(callbacks=...) takes a list of callbacks, got a CallbackList. Give its callbacks.")
     found = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
     for callback in found:
         if not isinstance(callback, keras.callbacks.Callback):

@@ -31,7 +31,7 @@ class StopOnFault(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Raise an error where there was nothing to train on."""
         if not self.batches:
-            raise ValueError("The data are empty: they gave no batch to train on.")
+            raise ValueError("The data are empty: they gave no batch to train on. Give at least one.")
 
     def on_train_batch_end(self, batch, logs=None):
         """Read what the steps noted."""
