@@ -1,0 +1,175 @@
+"""Messages about models, checkpoints and SavedModels in files: place to (call, message[, type])."""
+
+import zipfile
+from pathlib import Path
+from unittest import mock
+
+import keras
+import numpy as np
+
+import kvae
+from kvae import callbacks
+from tests.messages.given import X, path, vae
+
+
+def _saved(name="whole.keras") -> Path:
+    found = path(name)
+    if not found.exists():
+        vae().save(found)
+    return found
+
+
+def _damaged(name, first):
+    """A saved file with a byte changed."""
+    content = bytearray(_saved().read_bytes())
+    content[first] ^= 0xFF
+    return path(name, bytes(content))
+
+
+def _of_newer_keras():
+    with zipfile.ZipFile(_saved()) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts |= {"metadata.json": b'{"keras_version": "99.1.0"}', "config.json": b'{"class_name": "Unheard"}'}
+    with zipfile.ZipFile(path("newer.keras"), "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path("newer.keras")
+
+
+def _of_another_kind():
+    np.savez(path("other.npz"), x=X)
+    return path("other.keras", path("other.npz").read_bytes())
+
+
+def _best_of_a_torn_file():
+    callbacks.BestCheckpoint(path("torn.keras", b"x")).on_train_begin()
+
+
+def _shared():
+    dense, x, z = keras.layers.Dense(3), keras.Input((3,)), keras.Input((3,))
+    model = kvae.VAE(keras.Model(x, dense(x)), keras.Model(z, dense(z)))
+    model.save(path("shared.keras"))
+
+
+def _in_the_way():
+    """A folder that comes into being while the SavedModel is written."""
+    found = path("late/1")
+    with (
+        mock.patch("keras.export.ExportArchive"),
+        mock.patch("kvae.export.warmup.write", lambda *_: found.mkdir()),
+        mock.patch("kvae.export.saved_models.manifest", return_value={"signatures": {}}),
+        mock.patch("tempfile.mkdtemp", lambda **_: str(path("late/staging/model/x").parent.parent)),
+    ):
+        vae().export(found, verbose=False)
+
+
+def _folder():
+    return path("dir.keras/x").parent
+
+
+def _below_a_file():
+    return path("a.txt", b"") / "m.keras"
+
+
+def _sigterm():
+    callback = callbacks.Checkpoint(path("ended.keras"), on_sigterm=True)
+    callback.set_model(vae())
+    callback._asked_to_end = True
+    callback.on_train_batch_end(0)
+
+
+ROWS = {
+    "models.saving.check_saved": [
+        (lambda: vae().save("model"), r"must end in .keras, got 'model'. For a SavedModel use vae.export\(path\)"),
+        (lambda: vae().save("m.h5"), "writes .keras files, which keep everything; got 'm.h5'. Use that ending"),
+        (_shared, r"cannot be saved: encoder and decoder share the layers \['dense.*Give each network its own layers"),
+    ],
+    "models.saving.load_model": [
+        (lambda: kvae.load_model("no.keras"), "There is no file no.keras. Check the path", FileNotFoundError),
+        (lambda: kvae.load_model(path("x").parent), r"is a folder. If it is a SavedModel, load it with tf.saved_model"),
+        (
+            lambda: kvae.load_model(path("m.h5", b"")),
+            "m.h5 is an HDF5 file. kvae reads .keras files; write one with va",
+        ),
+        (
+            lambda: kvae.load_model(_of_newer_keras()),
+            "written with Keras 99.1.0 .* by Keras .* older. Mend it with: pip",
+        ),
+    ],
+    "models.saving._check_whole": [
+        (
+            lambda: kvae.load_model(path("a.keras", b"x")),
+            r"a readable .keras file \(File is not a zip.*damaged. Take a co",
+        ),
+        (
+            lambda: kvae.load_model(_damaged("b.keras", 2000)),
+            "a readable .keras file .*does not read back.*Take a copy",
+        ),
+        (
+            lambda: kvae.load_model(_of_another_kind()),
+            r"\(it has no metadata.json\): it is truncated or dam.*Take a copy",
+        ),
+        (_best_of_a_torn_file, "torn.keras is not a readable .keras file .*or train again"),
+    ],
+    "callbacks.checkpoints.Checkpoint.on_train_batch_end": [(_sigterm, "143", SystemExit)],
+    "callbacks.checkpoints.BestCheckpoint.__init__": [
+        (
+            lambda: callbacks.BestCheckpoint("a.keras", 3),
+            "monitor must be the name of a log, such as 'val_elbo', got 3",
+        ),
+    ],
+    "callbacks.checkpoints.BestCheckpoint.on_epoch_end": [
+        (
+            lambda: callbacks.BestCheckpoint("a.keras").on_epoch_end(0, {"elbo": 1.0}),
+            r"monitors 'val_elbo', but the logs of this fit are \['elbo'\]. Give fit\(validation_data",
+        ),
+    ],
+    "callbacks.checkpoints._keras_path": [
+        (lambda: callbacks.Checkpoint("runs/model"), "needs a path that ends in .keras, got 'runs/model'"),
+    ],
+    "callbacks.diagnose.Diagnose.__init__": [
+        (lambda: callbacks.Diagnose(X, say="print"), "say must be a function of a text, such as print, got 'print'"),
+    ],
+    "export.saved_models.next_version": [
+        (
+            lambda: kvae.export.next_version(path("a.txt", b"")),
+            "the folder of the versions, but .*a.txt is a file. Give",
+        ),
+    ],
+    "numerics.arguments.new_file": [
+        (lambda: vae().save(_folder()), "filepath must be a file, but .*dir.keras is a folder. Give a name in it"),
+        (
+            lambda: vae().fit(X, callbacks=callbacks.Checkpoint(_folder())),
+            "filepath must be a file, but .* is a folder",
+        ),
+        (lambda: vae().fit(X, callbacks=callbacks.BestCheckpoint(_folder())), "must be a file, but .* is a folder"),
+    ],
+    "numerics.arguments.make_folder": [
+        (
+            lambda: vae().save(_below_a_file()),
+            "written to the folder .*a.txt: File exists. Give a path in ano",
+            OSError,
+        ),
+        (lambda: vae().export(_below_a_file()), "written to the folder .*a.txt: File exists. Give a path in", OSError),
+        (
+            lambda: vae().fit(X, callbacks=callbacks.Checkpoint(_below_a_file())),
+            "Nothing can be written to the folder .*a.txt: File exists. Give a path in another",
+            OSError,
+        ),
+        (
+            lambda: mock.patch("tempfile.TemporaryFile", side_effect=PermissionError(13, "Permission denied"))(
+                lambda *_: vae().save(path("m.keras"))
+            )(),
+            "Nothing can be written to the folder .*: Permission denied. Give a path in another",
+            OSError,
+        ),
+    ],
+    "export.saved_models.saved_model": [
+        (
+            lambda: vae().export(path("a/1/x").parent),
+            r"1 exists and is not overwritten. Export to another path, .* kvae.export.next_version\('.*a'\)",
+            FileExistsError,
+        ),
+        (_in_the_way, "1 came into being during the export and is not overwritten. Export again", FileExistsError),
+    ],
+}

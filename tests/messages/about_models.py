@@ -1,0 +1,152 @@
+"""Messages about building a model and calling it: place to (call, message[, type])."""
+
+import keras
+import tensorflow as tf
+
+import kvae
+from kvae import likelihoods
+from tests.messages.given import X, conditional, mlp, vae
+
+
+class Net(keras.Model):
+    def call(self, x):
+        return x
+
+
+def _maps(inputs, outputs=lambda tensors: tensors[0]):
+    """A model with inputs of these shapes, by name."""
+    tensors = [keras.Input(shape, name=name) for name, shape in inputs.items()]
+    return keras.Model(tensors if len(tensors) > 1 else tensors[0], outputs(tensors))
+
+
+def _used_again(shape):
+    part = likelihoods.Bernoulli()
+    kvae.VAE(*mlp(), likelihood=part)
+    part.taken = shape == (6,)
+    kvae.VAE(*mlp(shape), likelihood=part)
+
+
+def _in_a_graph(method, x):
+    return lambda: tf.function(method, autograph=False)(x)
+
+
+ROWS = {
+    "data.conditions.shape_of": [
+        (
+            lambda: (
+                kvae.VAE(mlp()[0], kvae.networks.mlp((6,), 3, condition=4)[1])
+                and kvae.VAE(kvae.networks.mlp((6,), 3, condition=3)[0], kvae.networks.mlp((6,), 3, condition=4)[1])
+            ),
+            r"condition \(an input beside x\) has shape \(3,\) and the decoder's \(4,\) for one example. Give both the",
+        ),
+        (
+            lambda: kvae.VAE(*mlp(), prior="conditional_normal"),
+            "of the condition, but neither network has one .*Give it one, as kvae.networks do with condition=",
+        ),
+    ],
+    "data.conditions.prepared": [
+        (
+            _in_a_graph(lambda x: vae().encode(x, x[:, 0]), X),
+            "is not conditional: its networks.* Leave the condition out",
+        ),
+        (
+            _in_a_graph(lambda x: conditional().encode(x), X),
+            r"needs a condition of shape \(None, 4\) beside x, or labels",
+        ),
+        (
+            _in_a_graph(lambda x: conditional().encode(x, x), X),
+            r"condition has shape \(10, 6\) .* takes \(None, 4\); or",
+        ),
+    ],
+    "data.checks.check_weight": [
+        (
+            lambda: vae().step(kvae.data.batch.Batch(X, None, None, tf.constant(X))),
+            r"sample_weight must have shape \[B\], one number per example, got \(10, 6\)",
+        ),
+    ],
+    "data.pipelines.elements": [
+        (
+            _in_a_graph(lambda x: vae().encode(iter([x])), X),
+            "read outside of compiled functions: give the tensors of a",
+        ),
+    ],
+    "data.statistics.root_mean_square": [
+        (
+            lambda: kvae.evaluate.independent_pixels(vae(), {"x": X, "mask": 0 * X}, X),
+            "Nothing was observed: every element .* is masked. A mask is 1 where x was observed",
+        ),
+    ],
+    "models.base.LatentVariableModel.adapt": [
+        (
+            lambda: kvae.VAE(
+                mlp()[0], kvae.networks.mlp((6,), 3, hidden=(6,))[1], likelihood=likelihoods.Bernoulli(project=False)
+            ).adapt(X),
+            r"but Bernoulli\(project=False\) has none. Set the bias of the decoder's last layer",
+        ),
+    ],
+    "models.inference.Inference.impute": [
+        (lambda: vae().impute(X, draws=3), r"impute\(draws=...\) goes with output='sample': the mean is one"),
+        (_in_a_graph(lambda x: vae().impute(x), X), "impute is not for compiled functions: call it with arrays"),
+    ],
+    "models.inference.Inference._codes": [
+        (_in_a_graph(lambda z: vae().decode(z).mean(), X), r"z must have shape \[..., B, 3\], got \(10, 6\)"),
+    ],
+    "models.resolve._resolved": [
+        (lambda: kvae.VAE(*mlp(), prior="nromal"), r"prior='nromal' is not known. Names are \[.*or give an instance"),
+    ],
+    "models.resolve.check_network": [
+        (
+            lambda: kvae.VAE(keras.layers.Dense(3), 3),
+            "encoder must be a keras.Model, got Dense. Wrap a layer like this: ",
+        ),
+        (
+            lambda: kvae.VAE(Net(), mlp()[1]),
+            r"encoder 'net.*' is a subclassed or unbuilt .*wrap a subclassed model: x =",
+        ),
+        (
+            lambda: kvae.VAE(_maps({"x": (6,), "a": (2,), "b": (2,)}), mlp()[1]),
+            r"takes x and perhaps a condition beside it, and a mask.*; the inputs of .* are \['x', 'a', 'b'\]",
+        ),
+        (
+            lambda: kvae.VAE(mlp()[0], _maps({"z": (3,), "mask": (3,)})),
+            r"The decoder takes z and perhaps a condition beside it; the inputs of .* are \['z', 'mask'\]",
+        ),
+        (
+            lambda: kvae.VAE(_maps({"x": (6,), "mask": (2,)}), mlp()[1]),
+            r"encoder's mask has shape \(2,\), but it goes with events of shape \(6,\): give it that shape",
+        ),
+        (
+            lambda: kvae.VAE(_maps({"x": (6,)}, lambda x: [x[0], x[0]]), mlp()[1]),
+            "must return one tensor, .* returns a list or dict of 2. Return the features alone: the posterior",
+        ),
+        (
+            lambda: kvae.VAE(_maps({"x": (None, 6)}), mlp()[1]),
+            r"shapes must be fixed but for the batch, .* maps \(None, None, 6\) to \(None, None, 6\). Give keras.Input",
+        ),
+    ],
+    "models.resolve.latent_shape": [
+        (
+            lambda: kvae.VAE(mlp()[0], _maps({"z": (2, 2)})),
+            r"flat z of shape \[B, latent_dim\], but .* \(2, 2\). Begin it",
+        ),
+    ],
+    "models.resolve.check_objective": [
+        (
+            lambda: kvae.VAE(*mlp(), posterior="deterministic"),
+            "has no density, so ELBO cannot weigh its KL.*An autoencod",
+        ),
+    ],
+    "models.resolve.build": [
+        (
+            lambda: _used_again((6,)),
+            "Bernoulli belongs to another model already, .*Make a new one for each model, or gi",
+        ),
+        (lambda: _used_again((5,)), r"was built for a model with .*\(6,\).* and does not fit .*\(5,\).*Make a new one"),
+    ],
+    "models.resolve.check_batch": [
+        (
+            _in_a_graph(lambda x: vae().encode(x), tf.constant(["a"])),
+            "real numbers, but its dtype is string. Convert it",
+        ),
+    ],
+}
