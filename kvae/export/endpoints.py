@@ -38,7 +38,23 @@ def endpoints(vae, samples: int) -> dict[str, tuple[Callable, list[tf.TensorSpec
     if vae.posterior.has_density:
         table["score"] = served.score, [x, seed, *beside]
         table["log_likelihood"] = served.log_likelihood, [x, seed, *beside]
-    return table
+    return {name: (_of_as_many_rows(name, function, specs), specs) for name, (function, specs) in table.items()}
+
+
+def _of_as_many_rows(name: str, function: Callable, specs: list[tf.TensorSpec]) -> Callable:
+    """The function, with an error of the signature's own where its inputs have different numbers of rows."""
+    if len(specs) == 1:
+        return function
+    names = ", ".join(spec.name for spec in specs)
+    said = f"{name} takes as many rows of one input as of another. Give as many of each: those of {names} are"
+
+    def checked(*tensors):
+        rows = tf.stack([tf.shape(tensor)[0] for tensor in tensors])
+        check = tf.raw_ops.Assert(condition=tf.reduce_all(rows == rows[0]), data=[tf.constant(said), rows], summarize=8)
+        with tf.control_dependencies([check]):
+            return function(*map(tf.identity, tensors))
+
+    return checked
 
 
 class _Served:

@@ -50,6 +50,7 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
 
     All have an output `valid`, bool `[B]`: False where a row held NaN or values that the likelihood does not explain.
     Such values are replaced by a neutral one. The row's other outputs then mean little; other rows are not affected.
+    Inputs with different numbers of rows are an error.
 
     A conditional model has an input `condition` `[B, *condition_shape]`, float32, in each: classes are one-hot. With
     an encoder that takes a mask there is an input `mask` beside x, float32, 1 where x was observed. A deterministic
