@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.data.support import Support
 from kvae.families import Family
-from kvae.numerics.arguments import side
+from kvae.numerics.arguments import side, undefined
 from kvae.numerics.distributions import Independent
 from kvae.numerics.projections import ConvolutionTranspose
 
@@ -123,7 +123,7 @@ class Likelihood(Family):
 
     def distribution(self, features) -> tfd.Distribution:
         """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
-        raise NotImplementedError
+        raise undefined(self, "distribution")
 
     def log_prob(self, p, x, mask=None):
         """log p(x|z), `[...]`, in nats: the sum over the event, or over what was observed where there is a mask.
@@ -146,7 +146,7 @@ class Likelihood(Family):
 
     def matching(self, mean):
         """The first parameter of the p whose mean is `mean`, `[*event_shape]`: NumPy to NumPy, float64."""
-        raise NotImplementedError
+        raise undefined(self, "matching")
 
     def adapt(self, mean) -> None:
         """Start the projection at the data: set its bias so that zero features give p the mean `[*event_shape]`.
@@ -161,4 +161,4 @@ class Likelihood(Family):
 
     def draw(self, p, uniform):
         """A sample of x from p, out of uniform numbers of the same shape, `[..., *event_shape]`."""
-        raise NotImplementedError
+        raise undefined(self, "draw")

@@ -9,6 +9,7 @@ from kvae.data.batch import call_network
 from kvae.models import resolve
 from kvae.models.inference import Inference
 from kvae.models.saving import check_saved
+from kvae.models.trial import check_parts
 from kvae.numerics import arguments, divergences
 from kvae.objectives import Objective, Terms
 
@@ -34,7 +35,8 @@ class VAE(Inference):
     Calling the model gives `reconstruct`: `predict` is deterministic. All log-densities are in nats.
 
     Raises:
-        ValueError: where the networks do not fit each other or the families.
+        ValueError: where the networks do not fit each other or the families, or a part of one's own gives
+            distributions of the wrong shape.
 
     References: Kingma, Welling (2013), arXiv 1312.6114. Rezende, Mohamed, Wierstra (2014), arXiv 1401.4082.
     """
@@ -66,6 +68,7 @@ class VAE(Inference):
         resolve.build(self.prior, latent_dim=self.latent_dim, condition_shape=self.condition_shape)
         self.built = True
         self.renew()
+        check_parts(self)
 
     def _noise_size(self):
         return self.posterior.noise_size

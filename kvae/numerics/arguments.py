@@ -77,6 +77,11 @@ def _real(value) -> float | None:
         return None
 
 
+def undefined(part, method: str) -> NotImplementedError:
+    """What to raise for a method that a part of one's own has to define."""
+    return NotImplementedError(f"{type(part).__name__} must define {method}. CONTRIBUTING.md shows what it returns.")
+
+
 def is_number(value) -> bool:
     """Whether it is a real number, infinite ones and NaN included."""
     return _real(value) is not None

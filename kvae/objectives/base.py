@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from kvae.numerics.arguments import undefined
+
 
 class Terms(NamedTuple):
     """The log-densities at S samples z of q(z|x) for each of B examples, in nats.
@@ -39,13 +41,18 @@ class Objective:
         """Whether the loss needs a density q(z|x), or its KL divergence to the prior."""
         return True
 
+    @property
+    def needs_closed_form(self) -> bool:
+        """Whether the loss needs a KL divergence in closed form, which not every posterior and prior have."""
+        return False
+
     def kl(self, terms: Terms):
         """The estimate of KL(q(z|x) || p(z)) that this objective uses and the model reports, `[B]`."""
-        raise NotImplementedError
+        raise undefined(self, "kl")
 
     def loss(self, terms: Terms, step):
         """What is minimised, `[B]`; `step` is the optimizer's, for schedules."""
-        raise NotImplementedError
+        raise undefined(self, "loss")
 
     def beta(self, step):
         """The weight of the KL term at an optimizer step, a scalar, or None where it never moves."""
@@ -59,7 +66,7 @@ class Objective:
 
     def get_config(self) -> dict:
         """Plain configuration: the constructor's arguments."""
-        raise NotImplementedError
+        raise undefined(self, "get_config")
 
     @classmethod
     def from_config(cls, config):

@@ -80,6 +80,11 @@ class ELBO(Objective):
                         f"step {step}. Keep it in bounds, for example with tf.maximum(0.0, ...)."
                     )
 
+    @property
+    def needs_closed_form(self) -> bool:
+        """Whether it asks for one, or for its dimensions."""
+        return self.kl_form == "analytic" or self.free_bits > 0.0
+
     def kl(self, terms):
         """The closed form or the Monte Carlo estimate of the KL term, `[B]`."""
         if self.kl_form != "monte_carlo" and terms.kl is not None:

@@ -3,6 +3,7 @@
 from tensorflow_probability import distributions as tfd
 
 from kvae.families import Family, scale_range
+from kvae.numerics.arguments import undefined
 
 
 class Posterior(Family):
@@ -37,14 +38,14 @@ class Posterior(Family):
             self.projection.build((None, *feature_shape))
 
     def _units(self, latent_dim: int) -> int:
-        raise NotImplementedError
+        raise undefined(self, "_units")
 
     def _bias(self, latent_dim: int) -> list[float]:
-        raise NotImplementedError
+        raise undefined(self, "_bias")
 
     def of(self, parameters) -> tfd.Distribution:
         """q for parameters `[B, units]`: batch `[B]`, event `[latent_dim]`."""
-        raise NotImplementedError
+        raise undefined(self, "of")
 
     def distribution(self, features) -> tfd.Distribution:
         """q(z|x) for encoder features `[B, F]`: batch `[B]`, event `[latent_dim]`."""

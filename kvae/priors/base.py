@@ -3,6 +3,7 @@
 from tensorflow_probability import distributions as tfd
 
 from kvae.families import Part
+from kvae.numerics.arguments import undefined
 
 
 class Prior(Part):
@@ -37,4 +38,4 @@ class Prior(Part):
 
         `encode` is the model's, for priors made of posteriors.
         """
-        raise NotImplementedError
+        raise undefined(self, "distribution")

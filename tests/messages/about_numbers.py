@@ -175,7 +175,7 @@ ROWS = {
     ],
     "objectives.elbo.ELBO._rate": [
         (
-            lambda: vae(posterior=posteriors.FullNormal, objective=lambda: objectives.ELBO(free_bits=0.1)).fit(X),
+            lambda: kvae.VAE(*mlp(), posterior="full_normal", objective=objectives.ELBO(free_bits=0.1)),
             "free_bits=0.1\\) needs a posterior and a prior that factorise.* Use posterior='diagonal_normal'",
         ),
     ],

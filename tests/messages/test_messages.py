@@ -14,6 +14,7 @@ from tests.messages import (
     about_files,
     about_models,
     about_numbers,
+    about_own_parts,
     about_plots,
     about_sources,
     about_training,
@@ -21,7 +22,8 @@ from tests.messages import (
 )
 
 TABLES = (
-    about_data, about_estimates, about_files, about_models, about_numbers, about_plots, about_sources, about_training,
+    about_data, about_estimates, about_files, about_models, about_numbers, about_own_parts, about_plots, about_sources,
+    about_training,
 )  # fmt: skip
 ROWS = [
     pytest.param(place, *row, id=f"{place}-{number}")
