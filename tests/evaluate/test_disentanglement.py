@@ -117,7 +117,7 @@ class MetricsTest(tf.test.TestCase, parameterized.TestCase):
         (np.zeros((4, 2)), np.zeros((4, 2), int), "No factor varies"),
         (np.zeros((4, 2)), np.zeros((3, 2), int), r"\[N, D\] and factors \[N, K\], got \(4, 2\) and \(3, 2\)"),
         (np.zeros((4, 2)), np.arange(8.0).reshape(4, 2), "must be integers"),
-        (np.full((4, 2), np.nan), np.arange(8).reshape(4, 2), "not finite"),
+        (np.full((4, 2), np.nan), np.arange(8).reshape(4, 2), "must be finite"),
         (np.ones((4, 2)), np.arange(8).reshape(4, 2), "No code varies"),
     )
     def test_errors(self, codes, factors, message):

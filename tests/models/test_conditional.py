@@ -187,7 +187,7 @@ class ErrorsTest(tf.test.TestCase):
             (lambda: vae.sample(3, seed=0), "is conditional"),
             (lambda: vae.fit(X, Y + 1), "Labels must be 0..2 for this model, but they range from 1 to 3"),
             (lambda: vae.fit(X, ONE_HOT[:, :2]), r"has shape \(40, 2\).*takes \(None, 3\); or give integer labels"),
-            (lambda: vae.fit(X, vectors), "not finite"),
+            (lambda: vae.fit(X, vectors), "must be finite"),
             (lambda: vae.encode(X, Y[:5]), "x has 40 rows but the condition has 5"),
             (lambda: vae.fit({"x": X, "condition": Y}, Y), "given twice"),
             (lambda: vae.fit(tf.data.Dataset.from_tensor_slices(X).batch(8)), "is conditional"),
