@@ -15,7 +15,8 @@ import tensorflow as tf
 from kvae.export import warmup
 from kvae.export.endpoints import endpoints
 from kvae.export.manifest import manifest, signature_table
-from kvae.numerics.arguments import check_at_least
+from kvae.models.resolve import check_model
+from kvae.numerics import arguments
 
 
 def next_version(base) -> str:
@@ -23,8 +24,9 @@ def next_version(base) -> str:
 
     TensorFlow Serving loads the highest numbered folder of a base path.
     """
-    numbers = [int(path.name) for path in Path(base).glob("*") if path.name.isdigit()]
-    return str(Path(base) / str(max(numbers, default=0) + 1))
+    base = arguments.path("base", base)
+    numbers = [int(path.name) for path in base.glob("*") if path.name.isdecimal()]
+    return str(base / str(max(numbers, default=0) + 1))
 
 
 def saved_model(vae, path, samples: int = 100, results: dict | None = None, verbose: bool = True) -> str:
@@ -68,13 +70,18 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
     Raises:
         FileExistsError: where `path` exists.
     """  # noqa: E501
-    path = Path(path)
+    check_model(vae)
+    samples, verbose = arguments.whole("samples", samples, 1), arguments.flag("verbose", verbose)
+    _check_results(results)
+    path = arguments.path("path", path)
     if path.exists():
         raise FileExistsError(
             f"{path} exists and is not overwritten. Export to another path, for example "
             f"kvae.export.next_version({str(path.parent)!r})."
         )
-    check_at_least(1, samples=samples)
+    above = next((folder for folder in path.parents if folder.exists()), path)
+    if not above.is_dir():
+        raise FileExistsError(f"{above} is a file, so {path} cannot be written. Export to another path.")
     table = endpoints(vae, samples)
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -101,6 +108,13 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
     if verbose:
         print(signature_table(written["signatures"]))
     return str(path)
+
+
+def _check_results(results) -> None:
+    """Raise a ValueError unless they are names to what `kvae.evaluate` gives."""
+    named = isinstance(results, dict) and all(isinstance(name, str) for name in results)
+    if results is not None and not (named and all(hasattr(one, "_asdict") for one in results.values())):
+        raise ValueError(f"results must be names to kvae.evaluate.Estimate, got {arguments.shown(results)}.")
 
 
 def _traced(function: Callable, inputs: list[tf.TensorSpec]) -> Callable:

@@ -12,6 +12,8 @@ from kvae.models.saving import check_saved
 from kvae.numerics import arguments, divergences
 from kvae.objectives import Objective, Terms
 
+_FORMATS = ("tf_saved_model", "onnx", "openvino", "litert", "torch")
+
 
 @keras.saving.register_keras_serializable("kvae")
 class VAE(Inference):
@@ -111,14 +113,17 @@ class VAE(Inference):
         Raises:
             ValueError: for what is no path, and for networks that share a layer: Keras would write it twice, and could
                 not read it.
+            FileNotFoundError: where there is no such folder.
         """
-        path = arguments.path("filepath", filepath)
+        path, overwrite = arguments.path("filepath", filepath), arguments.flag("overwrite", overwrite)
+        if zipped is not None and not arguments.flag("zipped", zipped):
+            raise ValueError("A .keras file is zipped: leave zipped=False out.")
         check_saved(self, path)
         super().save(path, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def export(self, filepath, format="tf_saved_model", **kwargs) -> str:
         """Write a SavedModel for serving, see `kvae.export.saved_model`; other formats are Keras'."""
-        if format != "tf_saved_model":
+        if arguments.choice("format", format, _FORMATS) != "tf_saved_model":
             super().export(filepath, format=format, **kwargs)
             return str(filepath)
         from kvae.export import saved_model  # the one import from a subpackage above
