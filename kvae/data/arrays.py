@@ -99,7 +99,7 @@ def table(value, what: str = "x") -> Table:
         raise _no_array(value, what)
     try:
         values = np.asanyarray(value)
-    except (TypeError, RuntimeError, BufferError):
+    except (TypeError, ValueError, AttributeError, RuntimeError, BufferError):
         raise _no_array(value, what) from None
     if values.ndim == 0 and values.dtype == object:
         raise _no_array(value, what)
@@ -179,14 +179,14 @@ def _pandas(value, what: str) -> Table:
     if not hasattr(value, "columns"):  # a Series, an Index or an array
         value = getattr(value, "array", value)
         return _pandas_column(value, what)
+    if not len(value.columns):
+        raise ValueError(f"{what} has no columns.")
     if all(hasattr(column, "fill_value") for column in value.dtypes):  # all sparse
         return Table(SparseRows(value.sparse.to_coo()), None, tuple(map(str, value.columns)))
     names = tuple(map(str, value.columns))
     if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in value.dtypes):
         return Table(_numbers(value.to_numpy(), what), _observed(value.isna().to_numpy()), names)
     columns = [_pandas_column(value.iloc[:, i].array, f"{what}[{name!r}]") for i, name in enumerate(value.columns)]
-    if not columns:
-        raise ValueError(f"{what} has no columns.")
     masks = [np.ones(len(value), bool) if mask is None else mask for _, mask, _ in columns]
     return Table(np.stack([one.values for one in columns], axis=-1), _observed(~np.stack(masks, axis=-1)), names)
 

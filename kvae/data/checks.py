@@ -7,7 +7,7 @@ import numpy as np
 from kvae.data import conditions
 from kvae.data.arrays import table
 from kvae.data.splits import Split
-from kvae.data.support import Support, support_error
+from kvae.data.support import LARGEST, REAL, Support, support_error
 from kvae.numerics.arguments import shown
 
 ROWS = 512  # of an array checked at a time: they stay in the cache
@@ -87,6 +87,6 @@ def check_rows(z, size: int) -> np.ndarray:
         advice = " Give a batch: z[None]." if np.shape(z) == (size,) else ""
         raise ValueError(f"z must have shape [..., B, {size}], got {np.shape(z)}.{advice}")
     z = np.asarray(z)
-    if missing is not None or not np.isfinite(z).all():
-        raise ValueError("z holds values that are not finite.")
+    if missing is not None or not REAL.contains(z):
+        raise ValueError(f"z holds values that are not finite, or beyond {LARGEST:g}.")
     return z

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kvae.data.arrays import is_symbolic, table
 from kvae.data.batch import inputs_of
+from kvae.data.support import LARGEST, REAL
 
 _TEXT = "Make text or categories whole numbers first: labels, names = pandas.factorize(condition)."
 
@@ -50,10 +51,11 @@ def checked(condition, shape, rows: int | None = None) -> np.ndarray | None:
     array, mask, _ = _table(condition)
     if mask is not None or np.ndim(array) == 0 or array.dtype.kind not in "biuf":
         raise ValueError(f"A condition is one number, label or vector for each example, got {condition!r:.80}. {_TEXT}")
+    array = np.asarray(array)
     if rows is not None and len(array) != rows:
         raise ValueError(f"x has {rows} rows but the condition has {len(array)}: its shape is {array.shape}.")
-    if not np.isfinite(array).all():
-        raise ValueError("The condition holds values that are not finite.")
+    if not REAL.contains(array):
+        raise ValueError(f"The condition holds values that are not finite, or beyond {LARGEST:g}.")
     if array.ndim == 1 and shape == (1,):
         return array.astype(np.float32)[:, None]
     if len(shape) == 1 and shape != (1,) and array.shape[1:] in ((), (1,)):

@@ -1,5 +1,6 @@
 """What a model answers: codes, reconstructions, samples, bounds and imputations."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -203,6 +204,10 @@ class Inference(LatentVariableModel):
         """x, condition and mask, converted and checked; symbolic tensors are checked by their shapes."""
         if condition is not None and self.condition_shape is None:
             conditions.prepared(condition, None)  # raises
+        if isinstance(x, keras.KerasTensor):
+            raise ValueError(
+                "x is a KerasTensor, which has no values. Call the model to build it into another: vae(x)."
+            )
         if is_symbolic(x):
             resolve.check_batch(x.dtype, x.shape, self.event_shape)
             return Batch(x, conditions.prepared(condition, self.condition_shape), mask)
