@@ -113,8 +113,10 @@ def test_flags_of_keras_methods():
 def test_symbols_of_keras():
     vae = make_vae()
     for call in (vae.reconstruct, vae.encode, vae.elbo):
-        with pytest.raises(ValueError, match=r"x is a KerasTensor, which has no values.*: vae\(x\)"):
+        with pytest.raises(ValueError, match=r"x is a KerasTensor, which has no values.*, call vae\(x\)"):
             call(keras.Input((6,)))
+    with pytest.raises(ValueError, match="z is a KerasTensor"):
+        vae.decode(keras.Input((3,)))
     symbol = keras.Input((6,))
     assert keras.Model(symbol, vae(symbol)).output_shape == (None, 6)
 
