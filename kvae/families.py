@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from kvae.numerics.arguments import flag, number, shown
+from kvae.numerics.arguments import flag, label, number, shown
 
 
 class Part(keras.layers.Layer):
@@ -25,7 +25,7 @@ class Part(keras.layers.Layer):
     taken = False  # whether a model uses it already
 
     def __init__(self, name: str | None = None, dtype: str | None = None):
-        super().__init__(name=name, dtype=parameter_dtype(dtype))
+        super().__init__(name=label("name", name), dtype=parameter_dtype(dtype))
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""

@@ -157,6 +157,42 @@ def test_event_shape_is_a_tuple():
         networks.mlp((4,), 2, condition=())
 
 
+def test_names():
+    for make in (
+        likelihoods.Normal, likelihoods.Bernoulli, posteriors.DiagonalNormal, priors.StandardNormal,
+        lambda name: kvae.VAE(*networks.mlp((4,), 2), name=name),
+    ):  # fmt: skip
+        for value in (0, "a/b", ["a"], X):
+            with pytest.raises(ValueError, match="name must be text without '/', or None, got"):
+                make(name=value)
+        assert make(name="a").name == "a"
+
+
+def test_parts_that_are_none():
+    for part in ("posterior", "likelihood", "prior", "objective"):
+        for value in (0, X, {"a": X}, None, "normals"):
+            with pytest.raises(ValueError, match=f"{part}=.* is not known. Names are "):
+                kvae.VAE(*networks.mlp((4,), 2), **{part: value})
+
+
+def test_rows_of_a_split():
+    split = Split(np.arange(12.0).reshape(4, 3), columns=["a", "b", "c"])
+    for rows in ([0, -1], np.array([True, False, False, True]), slice(0, None, 3), (0, 3), np.uint8([0, 3])):
+        assert split.part(rows).x[:, 0].tolist() == [0.0, 9.0] and split.part(rows).columns == ("a", "b", "c")
+    for rows in ([4], [-5], [0.0], [True], X, "0", 1, None, slice("a"), [[0], [1, 2]]):
+        with pytest.raises(ValueError, match="rows "):
+            split.part(rows)
+    for name, make in {
+        "columns": lambda v: Split(X, columns=v),
+        "classes": lambda v: kvae.data.from_arrays(X, validation=0, classes=v),
+        "skipped": lambda v: kvae.data.from_arrays(X, validation=0, skipped=v),
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} must be a list, got 3"):
+            make(3)
+    with pytest.raises(ValueError, match="name must be text, got 3"):
+        kvae.data.from_arrays(X, validation=0, name=3)
+
+
 def test_activations():
     for make in (networks.mlp, networks.conv, networks.resnet):
         for value in ("rleu", 3, ["relu"], ""):

@@ -99,7 +99,7 @@ def table(value, what: str = "x") -> Table:
         raise _no_array(value, what)
     try:
         values = np.asanyarray(value)
-    except (TypeError, RuntimeError, BufferError):
+    except (TypeError, ValueError, AttributeError, RuntimeError, BufferError):
         raise _no_array(value, what) from None
     if values.ndim == 0 and values.dtype == object:
         raise _no_array(value, what)

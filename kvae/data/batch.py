@@ -44,6 +44,11 @@ def unpack(data) -> Batch:
         return Batch(data)  # of examples, see `kvae.data.arrays`
     if isinstance(data, tuple) and hasattr(data, "train"):
         raise ValueError("These are all parts of a data set: give one of them, such as data.test.")
+    if isinstance(data, tuple) and not 1 <= len(data) <= 3:
+        raise ValueError(
+            f"A tuple of data is (x,), (x, y) or (x, y, sample_weight), got one of {len(data)}. Examples go into one "
+            "array: numpy.stack(x)."
+        )
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     if not isinstance(x, dict):
         return Batch(x, y, None, weight)

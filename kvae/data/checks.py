@@ -7,7 +7,7 @@ import numpy as np
 from kvae.data import conditions
 from kvae.data.arrays import table
 from kvae.data.splits import Split
-from kvae.data.support import Support, support_error
+from kvae.data.support import LARGEST, REAL, Support, support_error
 from kvae.numerics.arguments import shown
 
 ROWS = 512  # of an array read at a time
@@ -91,10 +91,10 @@ def check_rows(z, size: int) -> np.ndarray:
         advice = " Give a batch: z[None]." if np.shape(z) == (size,) else ""
         raise ValueError(f"z must have shape [..., B, {size}], got {np.shape(z)}.{advice}")
     z = np.asarray(z)
-    if missing is not None or not np.isfinite(z).all():
-        wrong = int((~np.isfinite(z)).any(axis=-1).sum())
+    if missing is not None or not REAL.contains(z):
+        wrong = int(REAL.outside(z).any(axis=-1).sum())
         raise ValueError(
-            f"z must hold finite numbers, but {wrong} of {z[..., 0].size} rows hold NaN or infinite values. "
+            f"z must hold finite numbers up to {LARGEST:g}, but {wrong} of {z[..., 0].size} rows hold others or NaN. "
             "Leave these out."
         )
     return z

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kvae.data.arrays import is_symbolic, table
 from kvae.data.batch import inputs_of
+from kvae.data.support import LARGEST, REAL
 
 _TEXT = "Make text or categories whole numbers first: labels, names = pandas.factorize(condition)."
 
@@ -53,13 +54,14 @@ def checked(condition, shape, rows: int | None = None) -> np.ndarray | None:
     array, mask, _ = _table(condition)
     if mask is not None or np.ndim(array) == 0 or array.dtype.kind not in "biuf":
         raise ValueError(f"A condition is one number, label or vector for each example, got {condition!r:.80}. {_TEXT}")
+    array = np.asarray(array)
     if rows is not None and len(array) != rows:
         raise ValueError(
             f"x has {rows} rows but the condition has {len(array)}: its shape is {array.shape}. Give one for each."
         )
-    if not np.isfinite(array).all():
+    if not REAL.contains(array):
         raise ValueError(
-            "The condition must be finite, but it holds NaN or infinite values. "
+            f"The condition must be finite, but it holds NaN, infinite values or numbers beyond {LARGEST:g}. "
             "Leave these examples out, or fill them in."
         )
     if array.ndim == 1 and shape == (1,):

@@ -142,12 +142,17 @@ def repeatable(data):
 def _joined(parts: list[Batch]) -> Batch:
     """Batches of what users hold as one batch of arrays."""
     tables = [table(part.x) for part in parts]
+    shapes = sorted({np.shape(one.values)[1:] for one in tables})
+    if len(shapes) > 1:
+        raise ValueError(f"The examples of all batches must have one shape, got {shapes[0]} and {shapes[1]}.")
     masks = [both(one.mask, None if part.mask is None else observed(part.mask, np.shape(one.values)))
              for one, part in zip(tables, parts, strict=True)]  # fmt: skip
     mask = None
     if any(one is not None for one in masks):
         shapes = [np.shape(one.values) for one in tables]
         mask = np.concatenate([np.ones(s, bool) if m is None else m for m, s in zip(masks, shapes, strict=True)])
+    if any(one is not None and np.ndim(one) == 0 for part in parts for one in (part.condition, part.weight)):
+        raise ValueError("The data give single examples, not batches: dataset.batch(n).")
     beside = [
         None if column[0] is None else np.concatenate([np.asarray(table(one).values) for one in column])
         for column in zip(*((part.condition, part.weight) for part in parts), strict=True)

@@ -10,7 +10,7 @@ from kvae.data import images, sources
 from kvae.data.arrays import SparseRows, table
 from kvae.data.splits import Split, labels, numbers
 from kvae.data.support import BINARY, REAL, UNIT, Support
-from kvae.numerics.arguments import choice, flag, number, shown, whole
+from kvae.numerics.arguments import choice, flag, listed, number, shown, whole
 from kvae.numerics.arguments import path as checked_path
 from kvae.numerics.arguments import seed as checked_seed
 
@@ -152,6 +152,9 @@ def from_arrays(
     binarize = choice("binarize", binarize, (None, "static", "dynamic"))
     validation = number("validation", validation, least=0.0, below=1.0)
     seed, levels = checked_seed(seed), whole("levels", levels, 1)
+    classes, skipped = listed("classes", classes), listed("skipped", skipped)
+    if not isinstance(name, str):
+        raise ValueError(f"name must be text, got {shown(name)}.")
     if flag("dequantize", dequantize) and binarize:
         raise ValueError("binarize and dequantize exclude each other: binary data have no grey levels. Leave one out.")
     given = {"train": (x_train, y_train), "validation": (x_validation, y_validation), "test": (x_test, y_test)}
@@ -201,9 +204,7 @@ def from_arrays(
                 f"{train.event_shape}. Give all parts one shape."
             )
     support = BINARY if binarize else UNIT if dequantize else _support(train)
-    return Data(
-        train, splits["validation"], splits["test"], train.event_shape, support, name, tuple(classes), tuple(skipped)
-    )
+    return Data(train, splits["validation"], splits["test"], train.event_shape, support, name, classes, skipped)
 
 
 def _examples(part: str, x, y) -> tuple:

@@ -12,6 +12,7 @@ from kvae.data.arrays import is_symbolic, table
 from kvae.data.batch import Batch, unpack
 from kvae.data.checks import HasSupport, check_columns, check_shape, check_values
 from kvae.data.splits import both, numbers, observed
+from kvae.numerics.arguments import is_number, shown
 
 CHECKED_BATCHES = 8  # of a dataset; the steps themselves look at all
 
@@ -177,6 +178,8 @@ def elements(data) -> Iterator[Batch]:
         batch = unpack(element)
         if is_symbolic(batch.x):
             raise ValueError("A dataset is read outside of compiled functions: give the tensors of a batch here.")
+        if getattr(batch.x, "ndim", None) == 0 or is_number(batch.x):
+            raise ValueError(f"The data give single numbers, such as {shown(batch.x)}, not batches: dataset.batch(n).")
         yield batch
         empty = False
     if empty:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kvae.data.arrays import SparseRows, part_of, table
 from kvae.numerics import noise
-from kvae.numerics.arguments import flag, number, whole
+from kvae.numerics.arguments import flag, listed, number, shown, whole
 from kvae.numerics.arguments import seed as checked_seed
 
 _CHUNK = 4096  # rows prepared at a time where a whole split is wanted
@@ -80,7 +80,7 @@ class Split:
         self.array, self.y = array if as_it_is else np.ascontiguousarray(array), y
         self.sample_weight = sample_weight
         self.mask = both(missing, None if mask is None else observed(mask, np.shape(array)))
-        self.columns = names if columns is None else tuple(columns)
+        self.columns = names if columns is None else listed("columns", columns)
         self.scale, self.dynamic = number("scale", scale), flag("dynamic", dynamic)
         self.batch_size, self.seed = whole("batch_size", batch_size, 1), checked_seed(seed)
 
@@ -94,7 +94,8 @@ class Split:
         return self.part(slice(0, whole("n", n, 1)))
 
     def part(self, rows) -> "Split":
-        """The rows of a slice, or of an array of row numbers, with what goes with them."""
+        """The rows of a slice, or of an array of row numbers or booleans, with what goes with them."""
+        rows = _rows(rows, len(self))
         arrays = {name: getattr(self, name) for name in ("array", "y", "sample_weight", "mask")}
         return self.replace(**{name: part_of(array, rows) for name, array in arrays.items() if array is not None})
 
@@ -125,6 +126,7 @@ class Split:
 
     def chunks(self, rows: int = _CHUNK):
         """The examples of `x`, some rows at a time."""
+        rows = whole("rows", rows, 1)
         for first in range(0, len(self), rows):
             stored = self.array[first : first + rows]
             yield stored if self.as_stored else self.preparation(stored, first, noise.BINARIZATION).numpy()
@@ -141,7 +143,7 @@ class Split:
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
         """A permutation of the rows, int32 `[N]`: a function of (seed, epoch) alone."""
-        key = [whole("seed", seed) % 2**64, whole("epoch", epoch, 0)]
+        key = [checked_seed(seed), whole("epoch", epoch, 0)]
         return np.random.Generator(np.random.Philox(key=key)).permutation(len(self)).astype(np.int32)
 
     def dataset(self, shuffle: bool = True, batch_size: int | None = None, epoch: int | None = None) -> tf.data.Dataset:
@@ -203,6 +205,22 @@ class Split:
         return read
 
 
+def _rows(rows, count: int):
+    """A slice, or row numbers as an array, checked."""
+    if isinstance(rows, slice):
+        if any(end is not None and not hasattr(end, "__index__") for end in (rows.start, rows.stop, rows.step)):
+            raise ValueError(f"rows must be a slice of whole numbers, got {rows}.")
+        return rows
+    found = np.asarray(table(rows, "rows").values)
+    fits = found.ndim == 1 and (found.dtype.kind in "iu" or (found.dtype == bool and len(found) == count))
+    if not fits or (found.dtype != bool and len(found) and not -count <= found.min() <= found.max() < count):
+        raise ValueError(
+            f"rows must be a slice, or an array of one axis with row numbers below {count} or {count} booleans, got "
+            f"{shown(rows)}."
+        )
+    return found
+
+
 def numbers(x):
     """x as numbers for training: float32 for other floats, integers and booleans as they are."""
     return x.astype(np.float32) if x.dtype == np.float64 else x
@@ -210,18 +228,24 @@ def numbers(x):
 
 def labels(y) -> np.ndarray:
     """Labels as an array, words too: a model that is not conditional carries them along. Missing ones are NaN."""
-    if isinstance(y, (str, dict, set)) or np.ndim(y) == 0:
-        raise ValueError(f"y must be one label or vector for each example, got {y!r:.80}.")
     try:
         values, mask, _ = table(y, "y")
-        return values if mask is None else np.where(mask, values, np.nan)
-    except ValueError:
-        return np.asarray(y)
+        found = values if mask is None else np.where(mask, values, np.nan)
+    except ValueError:  # words, perhaps
+        try:
+            found = np.asarray(None if isinstance(y, dict) else y)
+        except (TypeError, ValueError):
+            found = np.asarray(None)
+    if np.ndim(found) == 0:
+        raise ValueError(f"y must be one label or vector for each example, got {shown(y)}.")
+    return found
 
 
 def weights(sample_weight) -> np.ndarray:
     """Sample weights as float32 `[N]`, checked."""
     weight = np.asarray(table(sample_weight, "sample_weight").values, np.float32)
+    if not weight.size:
+        raise ValueError(f"sample_weight is empty: its shape is {weight.shape}.")
     if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError(
             f"sample_weight must be finite numbers >= 0 of shape [N], one per example, got shape {weight.shape} "

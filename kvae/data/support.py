@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = 1e13  # of a real number: its square over that of a small scale, and sums of these, are float32 numbers
 
 
 class Support(NamedTuple):
@@ -13,7 +13,7 @@ class Support(NamedTuple):
 
     Attributes:
         name: as it is printed, for example "[0, 1]".
-        low, high: the ends, both included.
+        low, high: the ends, both included. Without an end it is 1e13, so that squares do not overflow.
         integer: True where only integers belong.
     """
 
@@ -37,7 +37,8 @@ class Support(NamedTuple):
         """True at each element of x (NumPy or TensorFlow) that does not belong; NaN and inf never do."""
         if self.binary:
             return ~((x == 0) | (x == 1))
-        inside = (x >= max(self.low, -_LARGEST)) & (x <= min(self.high, _LARGEST))  # NaN is neither
+        low, high = self._ends()
+        inside = (x >= low) & (x <= high)  # NaN is neither
         return ~(inside & (x % 1.0 == 0.0) if self.integer else inside)
 
     def contains(self, x: np.ndarray, mask: np.ndarray | None = None) -> bool:
@@ -47,9 +48,12 @@ class Support(NamedTuple):
             return True
         if self.binary:
             return bool(np.count_nonzero(x == 0) + np.count_nonzero(x == 1) == x.size)
-        low, high = x.min(), x.max()  # NaN where x holds one, and then no comparison is true
-        inside = low >= self.low and high <= self.high and low > -np.inf and high < np.inf
+        low, high = self._ends()
+        inside = x.min() >= low and x.max() <= high  # never where x holds NaN
         return bool(inside and (not self.integer or (x == np.rint(x)).all()))
+
+    def _ends(self) -> tuple[float, float]:
+        return max(self.low, -LARGEST), min(self.high, LARGEST)
 
 
 BINARY = Support("{0, 1}", 0.0, 1.0, integer=True)
@@ -79,6 +83,8 @@ def support_error(
 def _advice(x: np.ndarray) -> str:
     if not np.isfinite(x).all():
         return "Give a mask that is 0 where values are missing, or remove or fill them in first."
+    if REAL.outside(x).any():
+        return f"Squares of numbers beyond {LARGEST:g} overflow: give x in another unit."
     if not BINARY.outside(x).any():
         return "These values fit likelihood='bernoulli'."
     if not UNIT.outside(x).any():

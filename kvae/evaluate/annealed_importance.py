@@ -3,6 +3,8 @@
 import numpy as np
 
 from kvae.data import conditions
+from kvae.data.arrays import table
+from kvae.data.checks import check_rows
 from kvae.evaluate.chains import Annealing, log_mean, sigmoid_schedule
 from kvae.evaluate.estimates import Estimate, weighted_mean_of
 from kvae.models.resolve import check_model
@@ -74,9 +76,15 @@ def sandwich(
     n, steps, seed = arguments.whole("n", n, 1), arguments.whole("steps", steps, 1), arguments.seed(seed)
     if exact is not None and (not isinstance(exact, (tuple, list)) or len(exact) != 2):
         raise ValueError(f"exact must be a pair (x, z) of arrays, got {arguments.shown(exact)}.")
-    x, z = simulated(vae, n, seed, condition) if exact is None else exact
+    if exact is None:
+        x, z = simulated(vae, n, seed, condition)
+    else:
+        x, z = table(exact[0]).values, table(exact[1], "z").values
+    if np.shape(x)[1:] != vae.event_shape:
+        raise ValueError(f"exact's x must have shape {(None, *vae.event_shape)}, got {np.shape(x)}.")
     if np.shape(z) != (len(x), vae.latent_dim):
         raise ValueError(f"For {len(x)} examples z must have shape {(len(x), vae.latent_dim)}, got {np.shape(z)}.")
+    z = check_rows(z, vae.latent_dim)
     data = x if vae.condition_shape is None else (x, condition)
     annealing, betas = Annealing.of(vae, start, chains, leapfrog), sigmoid_schedule(steps)
     below = annealed(vae, data, steps, chains, seed, start, leapfrog, verbose)

@@ -119,7 +119,7 @@ def _names(columns, event_shape):
     """What the columns of a table are called: the names given, or their numbers."""
     if columns is None:
         return range(event_shape[0])
-    columns = [str(name) for name in columns]
+    columns = [str(name) for name in arguments.listed("columns", columns)]
     if len(event_shape) != 1 or len(columns) != event_shape[0]:
         raise ValueError(
             f"columns must be a name for each column, but there are {len(columns)} for x of {event_shape}."

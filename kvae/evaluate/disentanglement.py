@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kvae.data.arrays import table
+from kvae.data.support import LARGEST, REAL
 from kvae.evaluate.estimates import Estimate
 from kvae.numerics import arguments
 
@@ -185,15 +187,17 @@ def _numbers(seed, resamples, **counts) -> list[int]:
 
 def _checked(codes, factors) -> tuple[np.ndarray, np.ndarray]:
     try:
-        codes, factors = np.asarray(codes, np.float64), np.asarray(factors)
-    except (TypeError, ValueError):
+        codes = np.asarray(table(codes, "codes").values, np.float64)
+    except ValueError:
         raise ValueError(f"codes must be numbers [N, D], got {arguments.shown(codes)}.") from None
+    factors = np.asarray(table(factors, "factors").values)
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
         raise ValueError(f"codes must be [N, D] and factors [N, K], got {codes.shape} and {factors.shape}.")
-    if not np.isfinite(codes).all():
-        wrong = int((~np.isfinite(codes)).any(axis=1).sum())
+    if not REAL.contains(codes):
+        wrong = int(REAL.outside(codes).any(axis=1).sum())
         raise ValueError(
-            f"codes must be finite, but {wrong} of {len(codes)} rows hold NaN or infinite values. Leave them out."
+            f"codes must be finite and at most {LARGEST:g}, but {wrong} of {len(codes)} rows hold others or NaN. Leave "
+            "them out."
         )
     if factors.dtype.kind not in "biu":
         raise ValueError(f"factors must be integers (classes), got dtype {factors.dtype}. Cut numbers into classes.")

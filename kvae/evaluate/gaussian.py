@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 
 from kvae.data import inputs
+from kvae.data.arrays import table
 from kvae.data.support import REAL
 from kvae.evaluate.estimates import Estimate, mean_of
 from kvae.models.resolve import check_model
@@ -48,13 +49,16 @@ class Gaussian:
     columns: tuple[str, ...] | None = None
 
     def __init__(self, mean, covariance):
-        self.mean, self.covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+        self.mean, self.covariance = _finite("mean", mean), _finite("covariance", covariance)
         self.event_shape = self.mean.shape
         if self.covariance.shape != (self.mean.size, self.mean.size):
             raise ValueError(
                 f"For a mean of shape {self.event_shape} the covariance must have shape "
                 f"{(self.mean.size, self.mean.size)}, got {self.covariance.shape}."
             )
+        symmetric = np.allclose(self.covariance, self.covariance.T, atol=0.0) and (np.diag(self.covariance) > 0.0).all()
+        if not symmetric or np.linalg.eigvalsh(self._correlation())[0] <= 0.0:
+            raise ValueError("The covariance must be symmetric and positive definite.")
 
     @classmethod
     def fit(cls, data, ridge=0.0, steps: int = 2000, tolerance: float = 1e-7) -> "Gaussian":
@@ -115,8 +119,10 @@ class Gaussian:
             x: with anything, NaN for example, where it is missing.
             mask: 1 where x was observed; by default where it is not NaN.
         """
-        x = np.asarray(x)
-        given, mask = self._rows({"x": x, "mask": ~np.isnan(x) if mask is None else mask})
+        x, missing, _ = table(x)
+        x = np.asarray(x, np.float64)
+        mask = ~np.isnan(x) if mask is None else mask
+        given, mask = self._rows({"x": x if missing is None else np.ma.masked_array(x, ~missing), "mask": mask})
         spread = np.sqrt(np.diag(self.covariance))
         _, filled, _ = _conditionals((given - self.mean.ravel()) / spread, mask, self._correlation())
         return np.where(mask, given, self.mean.ravel() + spread * filled).reshape(x.shape)
@@ -175,11 +181,20 @@ def _conditionals(x, mask, covariance) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return log_density, filled, total
 
 
+def _finite(name: str, value) -> np.ndarray:
+    """An array of finite numbers, float64."""
+    found, missing, _ = table(value, name)
+    found = np.asarray(found, np.float64)
+    if missing is not None or not np.isfinite(found).all():
+        raise ValueError(f"{name} holds values that are not finite.")
+    return found
+
+
 def _ridge(ridge, empty: Gaussian) -> np.ndarray:
     """The ridge of each element, `[D]`."""
-    if np.ndim(ridge) == 0:
+    if arguments.is_number(ridge) or ridge is None or isinstance(ridge, (str, bytes)):
         return np.full(empty.mean.size, arguments.number("ridge", ridge, 0.0))
-    ridge = np.asarray(ridge)
+    ridge = np.asarray(table(ridge, "ridge").values)
     numbers = ridge.shape == empty.event_shape and ridge.dtype.kind in "iuf"
     if not numbers or not (np.isfinite(ridge) & (ridge >= 0.0)).all():
         raise ValueError(

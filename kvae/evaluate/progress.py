@@ -17,7 +17,7 @@ def progress(data, verbose: bool | str = "auto") -> tqdm:
         data: an array, a split or a dataset.
         verbose: "auto", True or False.
     """
-    if not isinstance(verbose, (bool, int)) and verbose != "auto":
+    if not isinstance(verbose, (bool, int)) and not (isinstance(verbose, str) and verbose == "auto"):
         raise ValueError(f"verbose must be 'auto', True or False, got {arguments.shown(verbose)}.")
     shown = sys.stderr.isatty() if verbose == "auto" else bool(verbose)
     return tqdm(total=inputs.count(data), unit=" examples", delay=_SECONDS_WITHOUT, disable=not shown, leave=False)

@@ -45,11 +45,12 @@ def rate_distortion(
     """
     check_model(vae)
     steps, seed = arguments.whole("steps", steps, 1), arguments.seed(seed)
-    if not isinstance(betas, (list, tuple, np.ndarray)) or not all(map(arguments.is_number, betas)):
+    several = isinstance(betas, (list, tuple, np.ndarray)) and getattr(betas, "ndim", 1) == 1
+    if not several or not all(map(arguments.is_number, betas)):
         raise ValueError(
             f"betas must be positive numbers, got {arguments.shown(betas)}. Give several, such as (0.5, 1.0)."
         )
-    wanted = np.unique(np.asarray(betas, np.float32))
+    wanted = np.unique(np.asarray([float(beta) for beta in betas], np.float32))
     if not len(wanted) or wanted[0] <= 0.0 or not np.isfinite(wanted[-1]):
         raise ValueError(f"betas must be positive numbers, got {arguments.shown(betas)}.")
     schedule = sigmoid_schedule(steps)

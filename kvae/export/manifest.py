@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from kvae._environment import VERSION
+from kvae.numerics.arguments import shown
 
 
 def manifest(vae, model: Path, samples: int, results: dict) -> dict:
@@ -65,7 +66,14 @@ def _tensors(side) -> dict:
 
 
 def signature_table(signatures: dict) -> str:
-    """The signatures of a manifest as text, one a line."""
+    """The signatures of a manifest as text, one a line.
+
+    Raises:
+        ValueError: for what is no dict of a manifest's `signatures`.
+    """
+    sides = list(signatures.values()) if isinstance(signatures, dict) else []
+    if not sides or not all(isinstance(side, dict) and {"inputs", "outputs"} <= set(side) for side in sides):
+        raise ValueError(f"signatures must be those of a manifest.json, got {shown(signatures)}.")
 
     def listed(tensors):
         shapes = {

@@ -15,6 +15,7 @@ import tensorflow as tf
 from kvae.export import warmup
 from kvae.export.endpoints import endpoints
 from kvae.export.manifest import manifest, signature_table
+from kvae.models.resolve import check_model
 from kvae.numerics import arguments
 
 
@@ -29,7 +30,7 @@ def next_version(base) -> str:
     base = arguments.path("base", base)
     if base.exists() and not base.is_dir():
         raise ValueError(f"base must be the folder of the versions, but {base} is a file. Give another path.")
-    numbers = [int(path.name) for path in base.glob("*") if path.name.isdigit()]
+    numbers = [int(path.name) for path in base.glob("*") if path.name.isdecimal()]
     return str(base / str(max(numbers, default=0) + 1))
 
 
@@ -77,13 +78,15 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
         ValueError: for what is no path.
         OSError: where nothing can be written there.
     """  # noqa: E501
+    check_model(vae)
+    samples, verbose = arguments.whole("samples", samples, 1), arguments.flag("verbose", verbose)
+    _check_results(results)
     path = arguments.path("path", path)
     if path.exists():
         raise FileExistsError(
             f"{path} exists and is not overwritten. Export to another path, for example "
             f"kvae.export.next_version({str(path.parent)!r})."
         )
-    samples = arguments.whole("samples", samples, 1)
     arguments.make_folder(path.parent)
     table = endpoints(vae, samples)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -112,6 +115,13 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
     if verbose:
         print(signature_table(written["signatures"]))
     return str(path)
+
+
+def _check_results(results) -> None:
+    """Raise a ValueError unless they are names to what `kvae.evaluate` gives."""
+    named = isinstance(results, dict) and all(isinstance(name, str) for name in results)
+    if results is not None and not (named and all(hasattr(one, "_asdict") for one in results.values())):
+        raise ValueError(f"results must be names to kvae.evaluate.Estimate, got {arguments.shown(results)}.")
 
 
 def _traced(function: Callable, inputs: list[tf.TensorSpec]) -> Callable:

@@ -27,7 +27,7 @@ class LatentVariableModel(Trainer):
     """
 
     def __init__(self, objective: Objective, seed: int, with_kl: bool = True, name: str | None = None):
-        super().__init__(name=name)
+        super().__init__(name=arguments.label("name", name))
         self.objective, self.seed = objective, arguments.seed(seed)
         names = ("draws", "passes", "position", "pass_length")
         self.draws, self.passes, self.position, self.pass_length = (self._counter(name) for name in names)

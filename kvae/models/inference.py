@@ -1,5 +1,6 @@
 """What a model answers: codes, reconstructions, samples, bounds and imputations."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
@@ -203,6 +204,7 @@ class Inference(LatentVariableModel):
         """x, condition and mask, converted and checked; symbolic tensors are checked by their shapes."""
         if condition is not None and self.condition_shape is None:
             conditions.prepared(condition, None)  # raises
+        _refuse_placeholder("x", x)
         if is_symbolic(x):
             resolve.check_batch(x.dtype, x.shape, self.event_shape)
             return Batch(x, conditions.prepared(condition, self.condition_shape), mask)
@@ -225,10 +227,16 @@ class Inference(LatentVariableModel):
 
     def _codes(self, z):
         """z as a tensor `[..., B, latent_dim]`, checked."""
+        _refuse_placeholder("z", z)
         z = z if is_symbolic(z) else tf.convert_to_tensor(check_rows(z, self.latent_dim))
         if z.shape.rank < 2 or z.shape[-1] != self.latent_dim:
             raise ValueError(f"z must have shape [..., B, {self.latent_dim}], got {tuple(z.shape)}.")
         return tf.cast(z, self.posterior.compute_dtype)
+
+
+def _refuse_placeholder(name: str, value) -> None:
+    if isinstance(value, keras.KerasTensor):
+        raise ValueError(f"{name} is a KerasTensor, which has no values. To build a model with it, call vae(x).")
 
 
 def _rows(x) -> list[slice]:

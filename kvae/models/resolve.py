@@ -36,10 +36,10 @@ def _resolved(identifier, kind, module, what):
     if isinstance(identifier, type) and issubclass(identifier, kind):
         return identifier()
     known = {_snake(name): leaf for name, leaf in vars(module).items() if _is_leaf(leaf, kind)}
-    if identifier in known:
+    if isinstance(identifier, str) and identifier in known:
         return known[identifier]()
     raise ValueError(
-        f"{what}={identifier!r} is not known. Names are {sorted(known)}; or give an instance of a class in "
+        f"{what}={shown(identifier)} is not known. Names are {sorted(known)}; or give an instance of a class in "
         f"{module.__name__}."
     )
 
@@ -116,7 +116,7 @@ def check_objective(objective, posterior) -> None:
 
 def check_model(vae) -> None:
     """Raise a TypeError where something else is given for a model."""
-    if not hasattr(vae, "posterior"):
+    if not isinstance(vae, keras.Model) or not hasattr(vae, "posterior"):
         raise TypeError(f"A kvae.VAE is needed, got {shown(vae)}. kvae.load_model(path) reads one from its file.")
 
 

@@ -17,11 +17,13 @@ _DAMAGED = "it is truncated or damaged. Take a copy of it from elsewhere, or tra
 
 
 def check_saved(model, path: Path) -> None:
-    """Raise a ValueError where a `.keras` file of the model could not be read again."""
+    """Raise an error where a `.keras` file of the model could not be written, or not be read again."""
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ValueError(f"filepath must end in .keras, got {str(path)!r}. For a SavedModel use vae.export(path).")
     if path.suffix != ".keras":
         raise ValueError(f"kvae writes .keras files, which keep everything; got {str(path)!r}. Use that ending.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to. Make it first.")
     encoder, decoder = ({id(layer): layer for layer in network._flatten_layers()} for network in model.parts()[:2])
     shared = sorted(encoder[key].name for key in encoder.keys() & decoder.keys())
     if shared:
@@ -47,7 +49,11 @@ def save_model(model, path, note: dict | None = None) -> None:
 
 
 def read_note(path) -> dict:
-    """What `save_model` was given to note; empty where there is no such file or no note in it."""
+    """What `save_model` was given to note; empty where there is no such file or no note in it.
+
+    Raises:
+        ValueError: where the file is no .keras file.
+    """
     if not Path(path).exists():
         return {}
     _check_whole(path)

@@ -13,6 +13,8 @@ from kvae.models.trial import check_parts
 from kvae.numerics import arguments, divergences
 from kvae.objectives import Objective, Terms
 
+_FORMATS = ("tf_saved_model", "onnx", "openvino", "litert", "torch")
+
 
 @keras.saving.register_keras_serializable("kvae")
 class VAE(Inference):
@@ -116,13 +118,15 @@ class VAE(Inference):
                 and could not read it.
             OSError: where nothing can be written there.
         """
-        path = arguments.path("filepath", filepath)
+        path, overwrite = arguments.path("filepath", filepath), arguments.flag("overwrite", overwrite)
+        if zipped is not None and not arguments.flag("zipped", zipped):
+            raise ValueError("A .keras file is zipped: leave zipped=False out.")
         check_saved(self, path)
         super().save(arguments.new_file("filepath", path), overwrite=overwrite, zipped=zipped, **kwargs)
 
     def export(self, filepath, format="tf_saved_model", **kwargs) -> str:
         """Write a SavedModel for serving, see `kvae.export.saved_model`; other formats are Keras'."""
-        if format != "tf_saved_model":
+        if arguments.choice("format", format, _FORMATS) != "tf_saved_model":
             filepath = arguments.path("filepath", filepath)
             super().export(filepath, format=format, **kwargs)
             return str(filepath)

@@ -15,29 +15,33 @@ from typing import Any
 import numpy as np
 
 _SEEDS = 2**32  # as many as `keras.utils.set_random_seed` takes
+_LARGEST = 2**31 - 1  # of a count: TensorFlow's int32
 
 
 def shown(value) -> str:
     """A value as an error message shows it: short."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # its own __repr__ fails
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def whole(name: str, value, least: int | None = None, most: int | None = None) -> int:
-    """A whole number from `least` to `most`.
+def whole(name: str, value, least: int | None = None, most: int = _LARGEST) -> int:
+    """A whole number from `least` to `most`, by default the largest int32.
 
     Raises:
         ValueError: for anything else.
     """
     try:
         found = operator.index(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, AttributeError):  # the last from TensorFlow's tensors
         found = None
     if found is None or isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} must be a whole number, got {shown(value)}.")
     if least is not None and found < least:
         raise ValueError(f"{name} must be at least {least}, got {shown(value)}.")
-    if most is not None and found > most:
+    if found > most:
         raise ValueError(f"{name} must be at most {most}, got {shown(value)}.")
     return found
 
@@ -73,7 +77,7 @@ def _real(value) -> float | None:
         return None
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, AttributeError):
         return None
 
 
@@ -115,6 +119,29 @@ def flag(name: str, value) -> bool:
     return bool(value)
 
 
+def label(name: str, value) -> str | None:
+    """The name of a model or a layer, as Keras takes it, or None.
+
+    Raises:
+        ValueError: for what is no text, and for text with a "/".
+    """
+    if value is not None and (not isinstance(value, str) or "/" in value):
+        raise ValueError(f"{name} must be text without '/', or None, got {shown(value)}.")
+    return value
+
+
+def listed(name: str, value) -> tuple:
+    """The items of a list, a tuple, an array of one axis and the like; text and numbers are none.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    many = isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict))
+    if not many or getattr(value, "ndim", 1) != 1:
+        raise ValueError(f"{name} must be a list, got {shown(value)}.")
+    return tuple(value)
+
+
 def choice(name: str, value, choices: Sequence) -> Any:
     """One of the choices.
 
@@ -147,9 +174,8 @@ def side(name: str, value) -> int:
     Raises:
         ValueError: for anything else.
     """
-    several = (
-        isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict)) and getattr(value, "ndim", 1) > 0
-    )
+    several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict))
+    several = several and getattr(value, "ndim", 1) > 0
     found = set(sizes(name, value)) if several else {whole(name, value, 1)}
     if len(found) != 1:
         raise ValueError(f"{name} must be one size for all axes, such as 3 or (3, 3), got {shown(value)}.")
@@ -160,12 +186,12 @@ def path(name: str, value) -> Path:
     """A path of the file system.
 
     Raises:
-        ValueError: for what is no path, or an empty one.
+        ValueError: for what is no path, an empty one, or one with a name too long for file systems.
     """
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise ValueError(f"{name} must be a path, such as 'runs/model', got {shown(value)}.")
     found = os.fspath(value)
-    if isinstance(found, bytes) or "\0" in found:
+    if isinstance(found, bytes) or "\0" in found or any(len(os.fsencode(part)) > 255 for part in Path(found).parts):
         raise ValueError(f"{name} must be a path, such as 'runs/model', got {shown(value)}.")
     return Path(found)
 

@@ -14,7 +14,8 @@ def positive(raw, floor: float, cap: float):
     can shrink again.
     """
     value = floor + tf.math.softplus(raw)
-    return value - tf.stop_gradient(tf.nn.relu(value - cap))
+    over = tf.nn.relu(value - cap)
+    return tf.minimum(value, cap) + (over - tf.stop_gradient(over))  # exact: value - over would be 0 for a large value
 
 
 def polynomial(x, coefficients):

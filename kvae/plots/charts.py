@@ -44,10 +44,12 @@ def kl_bars(per_dimension, threshold: float = 0.01):
         threshold: nats, drawn as a line: a dimension below it carries nothing.
     """
     threshold = arguments.number("threshold", threshold, 0.0)
-    if not isinstance(per_dimension, (list, tuple, np.ndarray)) or not len(per_dimension):
+    several = isinstance(per_dimension, (list, tuple, np.ndarray)) and getattr(per_dimension, "ndim", 1) == 1
+    each = list(per_dimension) if several else []
+    if not each:
         raise TypeError(f"per_dimension must be what kl_per_dimension gives, got {arguments.shown(per_dimension)}.")
-    values = np.array([e.mean if hasattr(e, "standard_error") else e for e in per_dimension], np.float64)
-    errors = np.array([getattr(e, "standard_error", 0.0) for e in per_dimension], np.float64)
+    values = np.array([arguments.number("per_dimension", e.mean if hasattr(e, "standard_error") else e) for e in each])
+    errors = np.array([getattr(e, "standard_error", 0.0) for e in each], np.float64)
     order = np.argsort(-values, kind="stable")
     figure = new_figure(max(4.0, 0.35 * len(values)), 3)
     axes = figure.add_subplot()
@@ -66,6 +68,9 @@ def rate_distortion(curve, own: tuple[float, float] | None = None):
     """
     if not all(hasattr(curve, name) for name in ("beta", "rate", "distortion")):
         raise TypeError(f"curve must be what kvae.evaluate.rate_distortion gives, got {arguments.shown(curve)}.")
+    point = () if own is None else [arguments.number("own", one) for one in arguments.listed("own", own)]
+    if own is not None and len(point) != 2:
+        raise ValueError(f"own must be a pair of rate and distortion, got {arguments.shown(own)}.")
     figure = new_figure(5, 4)
     axes = figure.add_subplot()
     rate, distortion = ([e.mean for e in column] for column in (curve.rate, curve.distortion))
@@ -74,7 +79,7 @@ def rate_distortion(curve, own: tuple[float, float] | None = None):
     for beta, x, y in zip(curve.beta, rate, distortion, strict=True):
         axes.annotate(f"{beta:g}", (x, y), xytext=(4, 4), textcoords="offset points")
     if own is not None:
-        axes.plot(*own, "k*", markersize=12, label="the model, with its encoder")
+        axes.plot(*point, "k*", markersize=12, label="the model, with its encoder")
     axes.set(xlabel="rate KL(q(z|x) || p(z)), nats", ylabel="distortion -E log p(x|z), nats")
     axes.legend()
     return figure

@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 
+from kvae.data.arrays import table
 from kvae.numerics.arguments import shown
+
+MOST = 500  # images side by side: a figure has no more pixels
 
 
 def new_figure(width: float, height: float):
@@ -15,17 +18,16 @@ def new_figure(width: float, height: float):
 
 
 def as_array(name: str, values, rank: int | None = None) -> np.ndarray:
-    """Values as an array of finite or other numbers, with so many axes.
+    """Values as an array of numbers, with so many axes; NaN where one is marked as missing.
 
     Raises:
         ValueError: for what is no array of numbers.
     """
     try:
-        found = np.asarray(values)
-    except (TypeError, ValueError):  # ragged, or something else that is no array
-        found = np.asarray(None)
-    if found.dtype.kind not in "buif":
-        raise ValueError(f"{name} must be an array of numbers, got {shown(values)}.")
+        found, seen, _ = table(values, name)
+    except ValueError:
+        raise ValueError(f"{name} must be an array of numbers, got {shown(values)}.") from None
+    found = np.asarray(found) if seen is None else np.where(seen, found, np.nan)
     if rank is not None and found.ndim != rank:
         raise ValueError(f"{name} must have {rank} axes, got shape {found.shape}.")
     return found
@@ -60,7 +62,7 @@ def decoded(decode, z) -> np.ndarray:
         return np.asarray(decode.decode(z).mean())
     if not callable(decode):
         raise TypeError(f"decode must be a kvae.VAE or a function from z [N, D] to means, got {shown(decode)}.")
-    return np.asarray(decode(z))
+    return as_array("What decode returns", decode(z))
 
 
 def means_of(x, means) -> np.ndarray:

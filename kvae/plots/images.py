@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from kvae.numerics import arguments
-from kvae.plots.figures import as_array, as_image, as_images, means_of, new_figure, show
+from kvae.plots.figures import MOST, as_array, as_image, as_images, means_of, new_figure, show
 
 
 def grid(images, columns: int = 10, title: str = "", low=None, high=None, ink: bool = False):
@@ -21,18 +21,15 @@ def grid(images, columns: int = 10, title: str = "", low=None, high=None, ink: b
         low, high: the ends of the grey scale; by default those of the images.
         ink: True to draw `low` white and `high` black.
     """
-    images, columns = [as_image(x) for x in as_images("images", images)], arguments.whole("columns", columns, 1)
+    images, columns = [as_image(x) for x in as_images("images", images)], arguments.whole("columns", columns, 1, MOST)
     low = min(x.min() for x in images) if low is None else arguments.number("low", low)
     high = max(x.max() for x in images) if high is None else arguments.number("high", high)
     if low > high:
         raise ValueError(f"low must be below high, got {low:g} and {high:g}.")
     ink, rows = arguments.flag("ink", ink), math.ceil(len(images) / columns)
     figure = new_figure(0.8 * columns, 0.8 * rows + 0.4)
-    for i in range(rows * columns):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        if i < len(images):
-            show(axes, images[i], low, high, ink)
-        axes.set_axis_off()
+    for i, image in enumerate(images):
+        show(figure.add_subplot(rows, columns, i + 1), image, low, high, ink)
     figure.suptitle(title)
     return figure
 
@@ -41,7 +38,7 @@ def reconstructions(
     x, means, columns: int = 10, title: str = "inputs, and below each its reconstruction", ink: bool = False
 ):
     """Inputs (odd rows) above their reconstructions (even rows), both `[N, *event_shape]`; or x and a model."""
-    columns = arguments.whole("columns", columns, 1)
+    columns = arguments.whole("columns", columns, 1, MOST)
     means, x = means_of(x, means), as_images("x", x)
     pairs = []
     for first in range(0, len(x), columns):
@@ -73,7 +70,8 @@ def animation(frames, columns: int = 5, interval: int = 200, ink: bool = False):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     frames = getattr(frames, "frames", frames)
-    columns, milliseconds = arguments.whole("columns", columns, 1), arguments.number("interval", interval, above=0.0)
+    columns = arguments.whole("columns", columns, 1, MOST)
+    milliseconds = arguments.number("interval", interval, above=0.0)
     frames, ink = as_array("frames", frames), arguments.flag("ink", ink)
     if frames.ndim < 3 or not frames.size:
         what = "There are no frames to draw" if not frames.size else "An axis is missing"

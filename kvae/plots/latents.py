@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 
 from kvae.numerics import arguments
-from kvae.plots.figures import as_array, decoded, new_figure
+from kvae.plots.figures import MOST, as_array, decoded, new_figure
 from kvae.plots.images import grid
 
 
@@ -17,7 +17,7 @@ def latent_plane(decode, size: int = 15, ink: bool = False):
         size: how many quantiles of each latent.
         ink: as for `kvae.plots.grid`.
     """
-    size, latents = arguments.whole("size", size, 1), getattr(decode, "latent_dim", 2)
+    size, latents = arguments.whole("size", size, 1, 100), getattr(decode, "latent_dim", 2)
     if latents > 2:
         raise ValueError(f"latent_plane draws two latent dimensions, this model has {latents}. Take traversals.")
     quantiles = np.asarray([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
@@ -36,7 +36,7 @@ def traversals(decode, code, dimensions, steps: int = 9, reach: float = 3.0, ink
         ink: as for `kvae.plots.grid`.
     """
     code = as_array("code", code).astype(np.float32).reshape(-1)
-    steps, reach = arguments.whole("steps", steps, 1), arguments.number("reach", reach, above=0.0)
+    steps, reach = arguments.whole("steps", steps, 1, MOST), arguments.number("reach", reach, above=0.0)
     dimensions = arguments.sizes("dimensions", dimensions, 0)
     if not dimensions or max(dimensions) >= len(code):
         raise ValueError(f"dimensions must be numbers of latents from 0 to {len(code) - 1}, got {dimensions}.")
@@ -51,7 +51,7 @@ def interpolations(decode, starts, ends, steps: int = 9, ink: bool = False):
     starts, ends = as_array("starts", starts, 2), as_array("ends", ends, 2)
     if starts.shape != ends.shape:
         raise ValueError(f"starts and ends must have one shape [N, D], got {starts.shape} and {ends.shape}.")
-    along = np.linspace(0.0, 1.0, arguments.whole("steps", steps, 1))[None, :, None]
+    along = np.linspace(0.0, 1.0, arguments.whole("steps", steps, 1, MOST))[None, :, None]
     z = (1.0 - along) * starts[:, None] + along * ends[:, None]
     return grid(decoded(decode, z.reshape(-1, z.shape[-1])), len(along[0]), "between two codes", ink=ink)
 
@@ -76,11 +76,19 @@ def posteriors(mean, scale=None, labels=None, dimensions=(0, 1)):
         )
     (first, second), names = dimensions, None
     if labels is not None:
-        names, labels = np.unique(np.asarray(labels), return_inverse=True)
+        try:
+            names, labels = np.unique(np.asarray(labels), return_inverse=True)
+        except (TypeError, ValueError):
+            raise ValueError(f"labels must be integers or words, got {arguments.shown(labels)}.") from None
         if labels.shape != mean.shape[:1]:
             raise ValueError(f"labels must be one for each of the {len(mean)} codes, got shape {labels.shape}.")
-    if scale is not None and np.shape(scale) != mean.shape:
-        raise ValueError(f"scale must have the shape of mean, {mean.shape}, got {np.shape(scale)}.")
+    if not np.isfinite(mean).all():
+        raise ValueError("mean holds values that are not finite.")
+    scale = None if scale is None else as_array("scale", scale)
+    if scale is not None and scale.shape != mean.shape:
+        raise ValueError(f"scale must have the shape of mean, {mean.shape}, got {scale.shape}.")
+    if scale is not None and not (np.isfinite(scale) & (scale >= 0.0)).all():
+        raise ValueError("scale holds values that are negative or not finite.")
     figure = new_figure(6, 6)
     axes = figure.add_subplot()
     offsets = mean[:, [first, second]]

@@ -8,6 +8,7 @@ from kvae.data import checks, inputs
 from kvae.data.batch import Batch, unpack
 from kvae.data.pipelines import CheckedPipeline
 from kvae.data.splits import Split
+from kvae.numerics.arguments import flag
 from kvae.training import fit_arguments
 from kvae.training.compiling import Compiled
 from kvae.training.fit_callbacks import outside_message
@@ -46,8 +47,8 @@ class Evaluator(Compiled):
         the batch size, and validating does not change training.
         """
         self._assert_compile_called("evaluate")
-        numbers = fit_arguments.checked(batch_size=batch_size, steps=steps, verbose=verbose)
-        batch_size, steps, verbose = numbers.values()
+        numbers = fit_arguments.checked(batch_size=batch_size, steps=steps, verbose=verbose, return_dict=return_dict)
+        batch_size, steps, verbose, return_dict = numbers.values()
         if not kwargs:
             callbacks = fit_arguments.listed(callbacks)
         with self._alone("evaluate"):
@@ -109,6 +110,7 @@ class Evaluator(Compiled):
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """The trackers over a batch, as `keras.Model.test_on_batch`; x as in `fit`."""
+        return_dict = flag("return_dict", return_dict)
         data, weight = self._one_batch(x, y, sample_weight)
         with self._alone("test_on_batch"), self._without_jit():
             return super().test_on_batch(data, sample_weight=weight, return_dict=return_dict)

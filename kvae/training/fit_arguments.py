@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kvae.numerics.arguments import choice, flag, number, sizes, whole
@@ -25,8 +26,8 @@ def checked(**arguments) -> dict[str, Any]:
             may_be_none = name not in ("epochs", "initial_epoch")
             found[name] = None if value is None and may_be_none else whole(name, value, _LEAST[name])
         elif name == "verbose":
-            found[name] = int(value) if value in (True, False) else choice(name, value, ("auto", 0, 1, 2))
-        elif name == "shuffle":
+            found[name] = int(value) if isinstance(value, (bool, np.bool_)) else choice(name, value, ("auto", 0, 1, 2))
+        elif name in ("shuffle", "return_dict"):
             found[name] = flag(name, value)
         elif name == "validation_split":
             found[name] = number(name, 0.0 if value is None else value, 0, below=1)

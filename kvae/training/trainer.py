@@ -9,6 +9,7 @@ import tensorflow as tf
 from kvae.data import advice, inputs
 from kvae.data.batch import unpack
 from kvae.numerics import noise
+from kvae.numerics.arguments import flag
 from kvae.training import fit_arguments
 from kvae.training.evaluator import Evaluator
 from kvae.training.fit_callbacks import EndPass, StopOnFault, stops_quietly, wants_every_batch
@@ -135,6 +136,7 @@ class Trainer(Evaluator):
         """One optimizer step on a batch, as `keras.Model.train_on_batch`; x as in `fit`."""
         if class_weight is not None:
             raise ValueError("class_weight belongs to classifiers; give sample_weight instead.")
+        return_dict = flag("return_dict", return_dict)
         data, weight = self._one_batch(x, y, sample_weight)
         with self._alone("train_on_batch"):
             return super().train_on_batch(data, sample_weight=weight, return_dict=return_dict)

@@ -74,6 +74,14 @@ class CheckpointTest(tf.test.TestCase):
             vae.fit(examples(vae.likelihood, (6,)), verbose=0, callbacks=[checkpoint, stop])
         self.assertEqual(signal.getsignal(signal.SIGTERM), before)
 
+    def test_best_over_another_file(self):
+        path = pathlib.Path(self.create_tempdir().full_path, "best.keras")
+        path.write_text("no model")
+        with self.assertRaisesRegex(ValueError, "best.keras exists and is no readable .keras file"):
+            vae = make_vae()
+            vae.fit(examples(vae.likelihood, (6,)), verbose=0, callbacks=[kvae.callbacks.BestCheckpoint(path, "loss")])
+        self.assertEqual(path.read_text(), "no model")
+
     def test_best(self):
         """The best epoch is kept, also by a fit after a restart; another log begins anew."""
         path = pathlib.Path(self.create_tempdir().full_path, "best.keras")

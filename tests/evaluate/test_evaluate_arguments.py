@@ -1,6 +1,7 @@
 """Numbers, seeds and models that the functions of `kvae.evaluate` refuse, each in our own words."""
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -64,6 +65,26 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
     def test_numbers(self, name, arguments, message):
         with self.assertRaisesRegex(ValueError, message):
             getattr(evaluate, name)(make_vae(compiled=False), X, **arguments)
+
+    def test_codes_and_factors_come_in_by_the_door(self):
+        frame = pd.DataFrame(X, columns=list("abcdef"))
+        for name in OF_CODES[:2]:
+            function = getattr(evaluate, name)
+            self.assertEqual(function(frame, pd.DataFrame(FACTORS)), function(X, FACTORS))
+        with self.assertRaisesRegex(ValueError, "not finite, or beyond 1e\\+13"):
+            evaluate.sap(1e30 * X, FACTORS)
+
+    def test_exact_posteriors_and_columns(self):
+        vae = make_vae(compiled=False)
+        for exact, message in (
+            ((X[:, :5], np.zeros((8, 3))), "exact's x must have shape"),
+            (("x", "z"), "x must be an array of numbers"),
+            ((X, np.full((8, vae.latent_dim), np.nan)), "z holds values that are not finite"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                evaluate.sandwich(vae, steps=1, exact=exact)
+        with self.assertRaisesRegex(ValueError, "columns must be a list, got 3"):
+            evaluate.diagnose(vae, X, columns=3)
 
     def test_others(self):
         vae = make_vae(compiled=False)

@@ -28,6 +28,25 @@ class GaussianTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual((found.unit, found.measure, found.monte_carlo_error), ("nats", "density", 0.0))
         self.assertAllClose(Gaussian.fit(train).log_prob(test), exact, rtol=1e-10)
 
+    def test_what_is_no_normal_distribution(self):
+        for mean, covariance, message in (
+            ([0.0, np.nan], np.eye(2), "mean holds values that are not finite"),
+            (None, np.eye(2), "mean must be an array of numbers"),
+            ([0.0, 0.0], "eye", "covariance must be an array of numbers"),
+            ([0.0, 0.0], np.eye(3), r"covariance must have shape \(2, 2\), got \(3, 3\)"),
+            ([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]], "symmetric and positive definite"),
+            ([0.0, 0.0], [[1.0, 0.5], [0.0, 1.0]], "symmetric and positive definite"),
+            ([0.0, 0.0], np.diag([1.0, 0.0]), "symmetric and positive definite"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                Gaussian(mean, covariance)
+        with self.assertRaisesRegex(ValueError, "x must hold real numbers"):
+            Gaussian([0.0, 0.0], np.eye(2)).impute(np.array([["a", "b"]]))
+        with self.assertRaisesRegex(ValueError, "ridge must hold real numbers"):
+            Gaussian.fit(correlated(20, 2), ridge=["a", "b"])
+        masked = np.ma.masked_array([[2.0, 7.0]], [[False, True]])  # E[x_2 | x_1 = 2] = 1
+        self.assertAllClose(Gaussian([0.0, 0.0], [[1.0, 0.5], [0.5, 1.0]]).impute(masked), [[2.0, 1.0]])
+
     def test_columns_of_unlike_units(self):
         """The density changes by the logarithm of the units alone, over fifteen orders of magnitude."""
         x, units = correlated(100, 4), np.array([1e-6, 1.0, 1e3, 1e9])

@@ -80,6 +80,37 @@ def test_flags_choices_and_paths():
             arguments.flag("f", value)
         with pytest.raises(ValueError, match="c must be True, False or 'auto', got"):
             arguments.choice("c", value, (True, False, "auto"))
-    for value in (1, None, "", b"a", "a\0b", ["a"], np.ones(2)):
+    for value in (1, None, "", b"a", "a\0b", ["a"], np.ones(2), "a" * 256, "ü" * 128 + "/b"):
         with pytest.raises(ValueError, match="p must be a path"):
             arguments.path("p", value)
+
+
+def test_counts_fit_into_int32():
+    assert arguments.whole("n", 2**31 - 1) == 2**31 - 1
+    for value in (2**31, 2**63, 10**400, np.uint64(2**64 - 1)):
+        with pytest.raises(ValueError, match="n must be at most 2147483647, got "):
+            arguments.whole("n", value)
+    with pytest.raises(ValueError, match="n must be at least 0, got -"):
+        arguments.whole("n", -(2**63), 0)
+    with pytest.raises(ValueError, match=r"n must be a whole number, got <tf.Tensor"):
+        arguments.whole("n", tf.constant(0.5))
+
+
+def test_names_and_lists():
+    assert arguments.label("name", "a") == "a" and arguments.label("name", None) is None
+    for value in (1, "a/b", b"a", ["a"], np.ones(2)):
+        with pytest.raises(ValueError, match="name must be text without '/', or None, got"):
+            arguments.label("name", value)
+    for value in (["a", "b"], ("a", "b"), np.array(["a", "b"]), iter("ab")):
+        assert arguments.listed("n", value) == ("a", "b")
+    for value in ("ab", 1, None, {"a": "b"}, np.ones((2, 2)), np.array(1)):
+        with pytest.raises(ValueError, match="n must be a list, got"):
+            arguments.listed("n", value)
+
+
+def test_values_that_cannot_be_shown():
+    class Silent:
+        def __repr__(self):
+            raise RuntimeError
+
+    assert arguments.shown(Silent()) == "a Silent"

@@ -10,6 +10,7 @@ from PIL import Image
 
 import kvae
 from kvae import plots
+from kvae.plots import figures
 from tests.conformance import examples, make_vae
 
 RANDOM = np.random.default_rng(0)
@@ -116,6 +117,26 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         plots.animation(frames).save(path, writer="pillow", dpi=50)
         with Image.open(path) as written:
             self.assertEqual(written.n_frames, len(frames.frames))
+
+    def test_what_cannot_be_drawn(self):
+        z = np.zeros((4, 2))
+        for call, message in (
+            (lambda: plots.grid(X, 501), "columns must be at most 500, got 501"),
+            (lambda: plots.latent_plane(make_vae(), size=101), "size must be at most 100"),
+            (lambda: plots.traversals(make_vae(), z[0], 0, steps=501), "steps must be at most 500"),
+            (lambda: plots.posteriors(np.full((4, 2), np.nan)), "mean holds values that are not finite"),
+            (lambda: plots.posteriors(z, scale=z - 1.0), "scale holds values that are negative or not finite"),
+            (lambda: plots.posteriors(z, labels=[[1], [2, 3]]), "labels must be integers or words"),
+            (lambda: plots.kl_bars([1.0, "a"]), "per_dimension must be a finite number, got 'a'"),
+            (lambda: plots.kl_bars([np.nan]), "per_dimension must be a finite number"),
+            (lambda: plots.interpolations(lambda z: None, z, z), "What decode returns must be an array of numbers"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                call()
+        figure = plots.grid(X, 500)  # no axes where there is no image
+        self.assertLen(figure.axes, len(X))
+        masked = np.ma.masked_array(X, X > 0.5)
+        self.assertAllEqual(np.isnan(figures.as_array("x", masked)), X > 0.5)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class GridsTest(tf.test.TestCase):
     def test_grid(self):
         figure = plots.grid(self.X, columns=4, low=0.2, high=0.7)
         self.assertAllClose(images(figure), np.clip(self.X[..., 0], 0.2, 0.7))
-        self.assertLen(figure.axes, 8)
+        self.assertLen(figure.axes, 7)
         self.assertEqual(figure.axes[0].images[0].get_clim(), (0.2, 0.7))
 
     def test_shapes_of_examples(self):
