@@ -89,7 +89,10 @@ def length(data) -> int:
 def count(data) -> int | None:
     """How many examples there are, None where a pipeline does not say."""
     x = data if isinstance(data, list) else unpack(data).x
-    return None if is_pipeline(x) or not hasattr(x, "__len__") else len(x)
+    try:
+        return None if is_pipeline(x) else len(x)
+    except TypeError:
+        return None
 
 
 def divide(split: Split, share: float) -> tuple[Split, Split]:
