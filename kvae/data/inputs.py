@@ -89,7 +89,8 @@ def length(data) -> int:
 def count(data) -> int | None:
     """How many examples there are, None where a pipeline does not say."""
     x = data if isinstance(data, list) else unpack(data).x
-    return None if is_pipeline(x) else np.shape(x)[0]
+    shape = () if is_pipeline(x) or x is None else np.shape(x)
+    return shape[0] if shape else None
 
 
 def divide(split: Split, share: float) -> tuple[Split, Split]:

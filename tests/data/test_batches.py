@@ -50,6 +50,12 @@ def test_weights():
             Split(X, sample_weight=weight)
 
 
+def test_how_many_there_are():
+    assert inputs.count(X) == inputs.count((X, X)) == inputs.count(Split(X)) == 8
+    for data in (iter([X]), 3, tf.constant(2), np.array(2), None):
+        assert inputs.count(data) is None
+
+
 def test_tuples_of_a_pipeline():
     assert unpack((X,)).x is X and unpack((X, 1, 2)).weight == 2
     with pytest.raises(ValueError, match=r"A tuple of data is .*, got one of 4"):

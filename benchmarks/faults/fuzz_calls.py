@@ -1,0 +1,368 @@
+"""What `fuzz.py` calls: one good call of each public constructor, method and function of kvae, with tiny models."""
+
+import collections
+import datetime
+import decimal
+import fractions
+import inspect
+import io
+import math
+import pathlib
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import pandas as pd
+import polars as pl
+import tensorflow as tf
+import xarray as xr
+from scipy import sparse
+
+import kvae
+
+MODULES = (
+    "likelihoods", "posteriors", "priors", "objectives", "schedules", "networks", "data", "callbacks", "evaluate",
+    "plots", "export",
+)  # fmt: skip
+# What Keras or kvae calls, with values of their own; CONTRIBUTING.md says what each takes.
+HOOKS = {
+    "call", "step", "train_step", "test_step", "predict_step", "encode_features", "decode_features", "prepared",
+    "marked", "parts", "renew", "without_xla", "make_train_function", "make_test_function", "make_predict_function",
+    "get_config", "get_compile_config", "compile_from_config", "from_config", "get_metrics_result", "reset_metrics",
+    "quantize", "prior_draws",
+}  # fmt: skip
+METHODS = {"data": {"Split"}, "evaluate": {"Gaussian"}}  # the other classes' methods are hooks
+
+
+class Target(NamedTuple):
+    """Something to call.
+
+    Attributes:
+        function: called with keywords.
+        good: its arguments in a good call, as text.
+        use: what makes use of the result, so that a fault cannot hide in it.
+    """
+
+    function: Callable
+    good: dict[str, str]
+    use: Callable | None = None
+
+    @property
+    def arguments(self) -> dict[str, inspect.Parameter]:
+        """The parameters of the function."""
+        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        found = inspect.signature(self.function).parameters
+        return {name: one for name, one in found.items() if one.kind in kinds and name not in ("self", "cls")}
+
+
+class Broken:
+    """Nothing works."""
+
+    def __getattr__(self, name):
+        raise AttributeError(name)
+
+    def __array__(self, *_, **__):
+        raise TypeError("broken")
+
+    def __len__(self):
+        raise TypeError("broken")
+
+    __bool__ = __float__ = __index__ = __iter__ = __len__
+
+
+class Sequence(keras.utils.PyDataset):
+    """A PyDataset of some batches."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+class Sub(np.ndarray):
+    """A subclass of NumPy's array."""
+
+
+def _broken(*_, **__):
+    raise ValueError(OWN)
+
+
+OWN = "a function of the user's fails"  # such an error is right as it is
+MODEL = {"x": "X"}
+DRAWS = {"vae": "vae", "data": "X", "samples": "3"}
+CODES = {"codes": "X", "factors": "F", "resamples": "2"}
+CHAINS = {"steps": "2", "chains": "2", "leapfrog": "1"}
+GOOD = {
+    "VAE": {"encoder": "encoder", "decoder": "decoder"},
+    "load_model": {"path": "'m.keras'"},
+    "VAE.__call__": MODEL, "VAE.encode": MODEL, "VAE.reconstruct": MODEL, "VAE.predict": MODEL | {"verbose": "0"},
+    "VAE.predict_on_batch": MODEL, "VAE.train_on_batch": MODEL, "VAE.test_on_batch": MODEL, "VAE.elbo": MODEL,
+    "VAE.terms": MODEL, "VAE.impute": MODEL | {"samples": "3"}, "VAE.adapt": {"data": "X"}, "VAE.decode": {"z": "Z"},
+    "VAE.sample": {"n": "3"}, "VAE.compile": {"jit_compile": "False"}, "VAE.save": {"filepath": "'new.keras'"},
+    "VAE.export": {"filepath": "'new/1'"},
+    "VAE.fit": MODEL | {"verbose": "0"}, "VAE.evaluate": MODEL | {"verbose": "0"},
+    "networks.mlp": {"event_shape": "(4,)", "latent_dim": "2", "hidden": "(3,)"},
+    "networks.conv": {"event_shape": "(4, 4, 1)", "latent_dim": "2", "filters": "(2,)", "dense": "3"},
+    "networks.resnet": {"event_shape": "(4, 4, 1)", "latent_dim": "2", "filters": "(2,)", "dense": "3"},
+    "data.Split": {"array": "X"}, "data.Split.replace": {"array": "X"}, "data.Split.first": {"n": "3"},
+    "data.Split.part": {"rows": "[0, 2]"}, "data.Split.chunks": {}, "data.Split.order": {"seed": "0", "epoch": "1"},
+    "data.Split.dataset": {}, "data.folder": {"path": "'photos'"}, "data.from_arrays": {"x_train": "X"},
+    "data.load": {"name": "'digits'"},
+    "callbacks.BestCheckpoint": {"filepath": "'new.keras'", "monitor": "'loss'"},
+    "callbacks.Checkpoint": {"filepath": "'new.keras'"}, "callbacks.Diagnose": {"data": "X", "say": "str"},
+    "callbacks.Frames": {},
+    "evaluate.Gaussian": {"mean": "np.zeros(4)", "covariance": "np.eye(4)"}, "evaluate.Gaussian.fit": {"data": "X"},
+    "evaluate.Gaussian.log_prob": {"data": "X"}, "evaluate.Gaussian.impute": {"x": "X"},
+    "evaluate.ais": {"vae": "vae", "data": "X"} | CHAINS, "evaluate.sandwich": {"vae": "vae", "n": "3"} | CHAINS,
+    "evaluate.rate_distortion": {"vae": "vae", "data": "X", "betas": "(0.5, 1.0)"} | CHAINS,
+    "evaluate.bits_per_dim": {"log_likelihood": "estimate", "elements": "4"}, "evaluate.calibration": DRAWS,
+    "evaluate.calibration_by_element": DRAWS, "evaluate.calibration_by_scale": DRAWS | {"groups": "2"},
+    "evaluate.collapse": {"vae": "vae", "data": "X"}, "evaluate.collapsed": {"vae": "vae", "data": "X"},
+    "evaluate.compare": {"models": "{'a': vae, 'b': vae}", "data": "X", "samples": "3"},
+    "evaluate.dci": CODES | {"trees": "2"}, "evaluate.factor_vae_score": CODES | {"groups": "10", "size": "3"},
+    "evaluate.mutual_information_gap": CODES | {"bins": "3"}, "evaluate.sap": CODES,
+    "evaluate.diagnose": {"vae": "vae", "data": "X", "samples": "2", "probe_steps": "2"},
+    "evaluate.gaps": DRAWS | {"steps": "2", "draws": "2"},
+    "evaluate.gaussian": {"vae": "vae", "train": "X", "test": "X"},
+    "evaluate.independent_pixels": {"vae": "vae", "train": "X", "test": "X"},
+    "evaluate.kl_per_dimension": {"vae": "vae", "data": "X"}, "evaluate.log_likelihood": DRAWS,
+    "evaluate.log_likelihood_per_example": DRAWS, "evaluate.rate": DRAWS, "evaluate.summary": DRAWS,
+    "evaluate.knn_accuracy": {"vae": "vae", "train": "(X, Y)", "test": "(X, Y)", "neighbours": "3"},
+    "evaluate.prior_gap": {"vae": "vae", "train": "X", "test": "X"}, "evaluate.score": {"vae": "vae", "data": "X"},
+    "plots.animation": {"frames": "X.reshape(2, 3, 4, 4)"}, "plots.curves": {"history": "{'elbo': [2.0, 1.0]}"},
+    "plots.grid": {"images": "X"}, "plots.kl_bars": {"per_dimension": "[1.0, 0.5]"},
+    "plots.interpolations": {"decode": "vae", "starts": "Z[:2]", "ends": "Z[2:4]", "steps": "3"},
+    "plots.latent_plane": {"decode": "vae", "size": "3"}, "plots.posteriors": {"mean": "Z", "labels": "Y"},
+    "plots.rate_distortion": {"curve": "curve"}, "plots.reconstructions": {"x": "X", "means": "vae"},
+    "plots.traversals": {"decode": "vae", "code": "Z[0]", "dimensions": "(0, 1)", "steps": "3"},
+    "plots.worst": {"x": "X", "means": "vae", "scores": "X[:, 0]", "count": "5"},
+    "export.next_version": {"base": "'folder'"}, "export.signature_table": {"signatures": "signatures"},
+    "export.saved_model": {"vae": "vae", "path": "'new/1'", "verbose": "False"},
+}  # fmt: skip
+CONDITIONAL = {
+    "__call__": {"x": "B", "condition": "Y"}, "fit": {"x": "B", "y": "Y"}, "evaluate": {"x": "B", "y": "Y"},
+    "encode": {"x": "B", "condition": "Y"}, "reconstruct": {"x": "B", "condition": "Y"}, "predict": {"x": "(B, Y)"},
+    "elbo": {"x": "B", "condition": "Y"}, "terms": {"x": "B", "condition": "Y"}, "predict_on_batch": {"x": "(B, Y)"},
+    "impute": {"x": "B", "condition": "Y"}, "decode": {"z": "Z", "condition": "Y"}, "sample": {"condition": "Y[:3]"},
+    "train_on_batch": {"x": "B", "y": "Y"}, "test_on_batch": {"x": "B", "y": "Y"},
+}  # fmt: skip
+CHANGING = ("compile", "fit", "train_on_batch", "adapt")  # the model, which is then put back
+
+
+class World:
+    """Models, data and the names that hostile values use."""
+
+    def __init__(self):
+        keras.utils.set_random_seed(0)
+        random = np.random.default_rng(0)
+        x = random.normal(size=(24, 4)).astype(np.float32)
+        y = np.arange(24) % 3
+        self.encoder, self.decoder = kvae.networks.mlp((4,), 2, hidden=(3,))
+        self.with_classes = kvae.networks.mlp((4,), 2, hidden=(3,), condition=3)
+        self.names = {
+            "__name__": "fuzz", "X": x, "B": (x > 0).astype(np.float32), "Y": y,
+            "Z": random.normal(size=(24, 2)), "np": np, "pd": pd, "pl": pl,
+            "F": np.stack([y, np.arange(24) // 12], 1), "tf": tf, "keras": keras, "kvae": kvae, "xr": xr,
+            "sparse": sparse,
+            "math": math, "io": io, "fractions": fractions, "decimal": decimal, "datetime": datetime,
+            "pathlib": pathlib,
+            "collections": collections, "Broken": Broken, "Sequence": Sequence, "Sub": Sub, "broken": _broken,
+            "Split": kvae.data.Split, "Data": kvae.data.from_arrays(x, validation=0.25), "encoder": self.encoder,
+            "decoder": self.decoder, "ds": tf.data.Dataset.from_tensor_slices,
+            "estimate": kvae.evaluate.Estimate(-3.0, 0.1, 0.1, 5.0, "nats", "mass"),
+            "curve": kvae.evaluate.RateDistortion(
+                *(np.array([0.5, 1.0]), *([kvae.evaluate.Estimate(v, 0.1, 0.1, 5.0, "nats") for v in (1.0, 2.0)],) * 2)
+            ),
+            "signatures": {"encode": {"inputs": {"x": {"dtype": "float32", "shape": [None, 4], "name": "a"}},
+                                      "outputs": {"mean": {"dtype": "float32", "shape": [None, 2], "name": "b"}}}},
+        }  # fmt: skip
+        self.build()
+
+    def build(self) -> None:
+        """New models, with the networks of the first ones."""
+        one, two = kvae.networks.mlp((4,), 2, hidden=(3,)), kvae.networks.mlp((4,), 2, hidden=(3,), condition=3)
+        self.vae = kvae.VAE(*one)
+        self.conditional = kvae.VAE(*two, likelihood="bernoulli")
+        self.autoencoder = kvae.VAE(*one, posterior="deterministic", objective=kvae.objectives.ELBO(beta=0))
+        self.models = (self.vae, self.conditional)
+        for model in (*self.models, self.autoencoder):
+            self._compile(model)
+        self.weights = [model.get_weights() for model in self.models]
+        self.names |= {"vae": self.vae, "conditional": self.conditional, "autoencoder": self.autoencoder}
+        self.terms = self.vae.terms(self.names["X"])
+        self.gaussian = kvae.evaluate.Gaussian(np.zeros(4), np.eye(4))
+
+    def _compile(self, model):
+        model.compile(optimizer=keras.optimizers.SGD(1e-3), jit_compile=False, steps_per_execution=1)
+
+    def mend(self, target: str) -> None:
+        """Put the models back after a call that trains them or compiles them anew."""
+        for model, weights in zip(self.models, self.weights, strict=True):
+            model.set_weights(weights)
+            model.stop_training = False
+        if ".compile" in target:
+            self._compile(self.vae)
+
+    def files(self, folder: pathlib.Path) -> None:
+        """What the hostile paths name."""
+        self.vae.save(folder / "m.keras")
+        for name in ("folder", "photos", "words"):
+            (folder / name).mkdir()
+        for number in range(4):
+            tf.io.write_file(
+                str(folder / "photos" / f"{number}.png"), tf.io.encode_png(np.full((4, 4, 1), 60 * number, "u1"))
+            )
+        for name in ("file", "junk.keras", "junk.npz", "junk.npy", "words/a.txt", "m.h5", "m.txt"):
+            (folder / name).write_text("words")
+        np.savez(folder / "x.npz", x_train=self.names["X"])
+        np.savez(folder / "text.npz", x_train=np.array(["a"] * 24))
+
+    # ---- targets ----
+
+    def targets(self) -> dict[str, Target]:
+        """All of them, by name; raises where the exports have one that is not known here, or the other way round."""
+        found = {}
+        for name, function in _exports().items():
+            if name not in GOOD and not inspect.isclass(function):
+                raise KeyError(f"benchmarks/faults/fuzz_calls.py has no good call for kvae.{name}: add one to GOOD.")
+            found[name] = Target(self._bound(name, function), GOOD.get(name, {}), self._use(name))
+        if unknown := sorted(set(GOOD) - set(found)):
+            raise KeyError(f"kvae does not export {unknown}: take them out of GOOD.")
+        found = {name: target for name, target in found.items() if target.arguments}
+        for name, changes in CONDITIONAL.items():
+            good = GOOD[f"VAE.{name}"] | changes
+            found[f"VAE.{name} with classes"] = Target(getattr(self.conditional, name), good)
+        return found
+
+    def _bound(self, name: str, function: Callable) -> Callable:
+        *_, owner, last = ("", "", *name.split("."))
+        if name in ("evaluate.Gaussian.fit",) or owner not in ("VAE", "Split", "Gaussian"):
+            return function
+        if name == "data.Split.replace":
+            return _replace
+        split = kvae.data.Split(self.names["X"], self.names["Y"])
+        on = {"VAE": self.vae, "Split": split, "Gaussian": self.gaussian}[owner]
+        return getattr(on, last)
+
+    def _use(self, name: str) -> Callable | None:
+        (group, _, last), x = name.rpartition("."), self.names["X"]
+        if group == "callbacks":
+            return lambda found: self.vae.fit(x, verbose=0, callbacks=[found]) and None
+        if last in ("Likelihood", "Posterior", "Prior", "Objective"):
+            return None  # abstract
+        return {
+            "data": lambda found: found.x if isinstance(found, kvae.data.Split) else getattr(found, "train", None),
+            "": lambda found: found.terms(x) if isinstance(found, kvae.VAE) else found,
+            "likelihoods": lambda found: kvae.VAE(self.encoder, self.decoder, likelihood=found).terms(self.names["B"]),
+            "posteriors": lambda found: _with_posterior(self.encoder, self.decoder, found).terms(x),
+            "priors": lambda found: kvae.VAE(*self.with_classes, prior=found).terms(x, condition=self.names["Y"]),
+            "objectives": lambda found: (found.loss(self.terms, tf.constant(3)), found.kl(self.terms)),
+            "schedules": lambda found: (found(0), found(tf.constant(7, tf.int64)), found(10**6)),
+            "networks": lambda found: [one([tf.zeros([2, *i.shape[1:]]) for i in one.inputs]) for one in found],
+        }.get(group)  # fmt: skip
+
+
+def _replace(array="X", y=None, sample_weight=None, scale=1.0, dynamic=False, batch_size=128, seed=0, mask=None):
+    return kvae.data.Split(np.zeros((24, 4))).replace(**dict(locals()))
+
+
+def _with_posterior(encoder, decoder, posterior):
+    objective = kvae.objectives.ELBO(beta=1.0 if posterior.has_density else 0.0)
+    return kvae.VAE(encoder, decoder, posterior=posterior, objective=objective)
+
+
+def _exports() -> dict[str, Callable]:
+    """The public constructors, functions and methods, by name. Tuples that hold results are left out."""
+    found: dict[str, Any] = {"VAE": kvae.VAE, "load_model": kvae.load_model}
+    public = {name: getattr(kvae, name) for name in kvae.__all__ if name != "__version__"}
+    if unknown := {name for name, one in public.items() if isinstance(one, types.ModuleType)} ^ set(MODULES):
+        raise KeyError(f"The subpackages that kvae exports are others: {sorted(unknown)}.")
+    if unknown := {name for name, one in public.items() if not isinstance(one, types.ModuleType)} ^ set(found):
+        raise KeyError(f"The names that kvae exports are others: {sorted(unknown)}.")
+    found |= {f"VAE.{name}": one for name, one in _methods(kvae.VAE).items() if name not in HOOKS}
+    found |= {"VAE.__call__": kvae.VAE.__call__, "VAE.predict_on_batch": kvae.VAE.predict_on_batch}
+    for module in MODULES:
+        of = public[module]
+        for name in getattr(of, "__all__", [name for name in vars(of) if not name.startswith("_")]):
+            one = getattr(of, name)
+            own = getattr(one, "__module__", "").startswith("kvae" if hasattr(of, "__all__") else of.__name__)
+            if not (callable(one) and own) or (inspect.isclass(one) and issubclass(one, tuple)):
+                continue
+            found[f"{module}.{name}"] = one
+            if name in METHODS.get(module, ()):
+                found |= {f"{module}.{name}.{method}": function for method, function in _methods(one).items()}
+    return found
+
+
+def _methods(kind: type) -> dict[str, Callable]:
+    """The public methods that kvae defines."""
+    names = [name for name in dir(kind) if not name.startswith("_")]
+    found = {name: getattr(kind, name) for name in names}
+    kinds = (types.FunctionType, types.MethodType)
+    return {name: one for name, one in found.items() if isinstance(one, kinds) and one.__module__.startswith("kvae")}
+
+
+_COUNTS = (
+    "batch_size", "steps", "epochs", "steps_per_epoch", "validation_steps", "validation_batch_size", "chunk",
+    "draws", "seed", "levels", "channels", "epoch", "n",
+)  # fmt: skip
+_DATA = (
+    "x", "data", "train", "test", "z", "array", "codes", "factors", "x_train", "x_test", "x_validation", "mean",
+    "covariance", "images", "means", "scores", "frames", "starts", "ends", "code", "validation_data",
+)  # fmt: skip
+_BESIDE = (
+    "y", "condition", "mask", "sample_weight", "labels", "y_train", "y_test", "y_validation", "rows", "own",
+    "history", "per_dimension", "exact", "betas",
+)  # fmt: skip
+
+
+def category(name: str, default) -> str:
+    """What an argument takes: count, number, flag, text, path, array or other."""
+    if name in ("path", "filepath", "base", "data_dir"):
+        return "path"
+    if name in (*_DATA, *_BESIDE):
+        return "array"
+    if name in _COUNTS:
+        return "count"
+    for kind, what in ((bool, "flag"), (int, "count"), (float, "number"), (str, "text")):
+        if isinstance(default, kind):
+            return what
+    return "other"
+
+
+_NO_NUMBER = {
+    "complex", "text", "not finite", "boolean", "object", "container", "array of text", "data frame", "dataset",
+    "sparse", "model", "part", "callback", "split", "dict", "not finite array", "path", "generator",
+}  # fmt: skip
+_NO_ARRAY = {
+    "complex", "text", "object", "path", "array of text", "array of dates", "structured array", "complex array",
+    "callback", "part", "none",
+}  # fmt: skip
+
+
+def must_be_refused(target: str, argument: str, parameter: inspect.Parameter, kind: str, text: str) -> bool:
+    """Whether a value is certainly none of those that an argument takes; what is not certain is left alone."""
+    if kind == "none" and parameter.default is None:
+        return False
+    if kind == "boolean" and argument in ("verbose",):
+        return False
+    what = category(argument, _hashable(parameter.default))
+    if what in ("count", "number") and isinstance(parameter.default, (int, float)):
+        if kind == "fraction" and what == "count":
+            return True
+        return kind in _NO_NUMBER and argument not in ("kernel_size", "verbose", "ridge", "beta", "validation_freq")
+    if argument in ("x", "data", "array", "z", "x_train") and "plots." not in target and parameter.default is not None:
+        missing = kind == "not finite array" and not (".impute" in target or target.startswith("data."))
+        return missing or kind in _NO_ARRAY
+    return False
+
+
+def _hashable(default):
+    return default if isinstance(default, (bool, int, float, str)) else None
