@@ -89,7 +89,7 @@ def length(data) -> int:
 def count(data) -> int | None:
     """How many examples there are, None where a pipeline does not say."""
     x = data if isinstance(data, list) else unpack(data).x
-    shape = () if is_pipeline(x) or x is None else np.shape(x)
+    shape = () if is_pipeline(x) or x is None else tuple(np.shape(x))
     return shape[0] if shape else None
 
 
@@ -145,7 +145,7 @@ def _joined(parts: list[Batch]) -> Batch:
     tables = [table(part.x) for part in parts]
     shapes = sorted({np.shape(one.values)[1:] for one in tables})
     if len(shapes) > 1:
-        raise ValueError(f"The examples of all batches must have one shape, got {shapes[0]} and {shapes[1]}.")
+        raise ValueError(f"The examples of all batches must have one shape, got {shapes[0]} and {shapes[1]}. Pad them.")
     masks = [both(one.mask, None if part.mask is None else observed(part.mask, np.shape(one.values)))
              for one, part in zip(tables, parts, strict=True)]  # fmt: skip
     mask = None

@@ -154,7 +154,7 @@ def from_arrays(
     seed, levels = checked_seed(seed), whole("levels", levels, 1)
     classes, skipped = listed("classes", classes), listed("skipped", skipped)
     if not isinstance(name, str):
-        raise ValueError(f"name must be text, got {shown(name)}.")
+        raise ValueError(f"name must be text, such as 'digits', got {shown(name)}.")
     if flag("dequantize", dequantize) and binarize:
         raise ValueError("binarize and dequantize exclude each other: binary data have no grey levels. Leave one out.")
     given = {"train": (x_train, y_train), "validation": (x_validation, y_validation), "test": (x_test, y_test)}

@@ -209,7 +209,7 @@ def _rows(rows, count: int):
     """A slice, or row numbers as an array, checked."""
     if isinstance(rows, slice):
         if any(end is not None and not hasattr(end, "__index__") for end in (rows.start, rows.stop, rows.step)):
-            raise ValueError(f"rows must be a slice of whole numbers, got {rows}.")
+            raise ValueError(f"rows must be a slice of whole numbers, such as slice(0, 10), got {rows}.")
         return rows
     found = np.asarray(table(rows, "rows").values)
     fits = found.ndim == 1 and (found.dtype.kind in "iu" or (found.dtype == bool and len(found) == count))
@@ -245,7 +245,7 @@ def weights(sample_weight) -> np.ndarray:
     """Sample weights as float32 `[N]`, checked."""
     weight = np.asarray(table(sample_weight, "sample_weight").values, np.float32)
     if not weight.size:
-        raise ValueError(f"sample_weight is empty: its shape is {weight.shape}.")
+        raise ValueError(f"sample_weight is empty: its shape is {weight.shape}. Give one number for each.")
     if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError(
             f"sample_weight must be finite numbers >= 0 of shape [N], one per example, got shape {weight.shape} "

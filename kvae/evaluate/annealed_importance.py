@@ -81,7 +81,7 @@ def sandwich(
     else:
         x, z = table(exact[0]).values, table(exact[1], "z").values
     if np.shape(x)[1:] != vae.event_shape:
-        raise ValueError(f"exact's x must have shape {(None, *vae.event_shape)}, got {np.shape(x)}.")
+        raise ValueError(f"exact's x must have shape {(None, *vae.event_shape)}, got {np.shape(x)}. Reshape it.")
     if np.shape(z) != (len(x), vae.latent_dim):
         raise ValueError(f"For {len(x)} examples z must have shape {(len(x), vae.latent_dim)}, got {np.shape(z)}.")
     z = check_rows(z, vae.latent_dim)

@@ -58,7 +58,7 @@ class Gaussian:
             )
         symmetric = np.allclose(self.covariance, self.covariance.T, atol=0.0) and (np.diag(self.covariance) > 0.0).all()
         if not symmetric or np.linalg.eigvalsh(self._correlation())[0] <= 0.0:
-            raise ValueError("The covariance must be symmetric and positive definite.")
+            raise ValueError("The covariance must be symmetric and positive definite: add a ridge to its diagonal.")
 
     @classmethod
     def fit(cls, data, ridge=0.0, steps: int = 2000, tolerance: float = 1e-7) -> "Gaussian":
@@ -186,7 +186,7 @@ def _finite(name: str, value) -> np.ndarray:
     found, missing, _ = table(value, name)
     found = np.asarray(found, np.float64)
     if missing is not None or not np.isfinite(found).all():
-        raise ValueError(f"{name} holds values that are not finite.")
+        raise ValueError(f"{name} holds values that are not finite. Leave them out.")
     return found
 
 

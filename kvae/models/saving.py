@@ -22,8 +22,6 @@ def check_saved(model, path: Path) -> None:
         raise ValueError(f"filepath must end in .keras, got {str(path)!r}. For a SavedModel use vae.export(path).")
     if path.suffix != ".keras":
         raise ValueError(f"kvae writes .keras files, which keep everything; got {str(path)!r}. Use that ending.")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {path.parent} to write {path.name} to. Make it first.")
     encoder, decoder = ({id(layer): layer for layer in network._flatten_layers()} for network in model.parts()[:2])
     shared = sorted(encoder[key].name for key in encoder.keys() & decoder.keys())
     if shared:

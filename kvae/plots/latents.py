@@ -83,12 +83,12 @@ def posteriors(mean, scale=None, labels=None, dimensions=(0, 1)):
         if labels.shape != mean.shape[:1]:
             raise ValueError(f"labels must be one for each of the {len(mean)} codes, got shape {labels.shape}.")
     if not np.isfinite(mean).all():
-        raise ValueError("mean holds values that are not finite.")
+        raise ValueError("mean holds values that are not finite. Leave them out.")
     scale = None if scale is None else as_array("scale", scale)
     if scale is not None and scale.shape != mean.shape:
         raise ValueError(f"scale must have the shape of mean, {mean.shape}, got {scale.shape}.")
     if scale is not None and not (np.isfinite(scale) & (scale >= 0.0)).all():
-        raise ValueError("scale holds values that are negative or not finite.")
+        raise ValueError("scale holds values that are negative or not finite. Leave them out.")
     figure = new_figure(6, 6)
     axes = figure.add_subplot()
     offsets = mean[:, [first, second]]

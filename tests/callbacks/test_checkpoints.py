@@ -77,7 +77,7 @@ class CheckpointTest(tf.test.TestCase):
     def test_best_over_another_file(self):
         path = pathlib.Path(self.create_tempdir().full_path, "best.keras")
         path.write_text("no model")
-        with self.assertRaisesRegex(ValueError, "best.keras exists and is no readable .keras file"):
+        with self.assertRaisesRegex(ValueError, "best.keras is not a readable .keras file"):
             vae = make_vae()
             vae.fit(examples(vae.likelihood, (6,)), verbose=0, callbacks=[kvae.callbacks.BestCheckpoint(path, "loss")])
         self.assertEqual(path.read_text(), "no model")

@@ -71,7 +71,7 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         for name in OF_CODES[:2]:
             function = getattr(evaluate, name)
             self.assertEqual(function(frame, pd.DataFrame(FACTORS)), function(X, FACTORS))
-        with self.assertRaisesRegex(ValueError, "not finite, or beyond 1e\\+13"):
+        with self.assertRaisesRegex(ValueError, "codes must be finite and at most 1e\\+13"):
             evaluate.sap(1e30 * X, FACTORS)
 
     def test_exact_posteriors_and_columns(self):
@@ -79,7 +79,7 @@ class ArgumentsTest(tf.test.TestCase, parameterized.TestCase):
         for exact, message in (
             ((X[:, :5], np.zeros((8, 3))), "exact's x must have shape"),
             (("x", "z"), "x must be an array of numbers"),
-            ((X, np.full((8, vae.latent_dim), np.nan)), "z holds values that are not finite"),
+            ((X, np.full((8, vae.latent_dim), np.nan)), "z must hold finite numbers up to 1e"),
         ):
             with self.assertRaisesRegex(ValueError, message):
                 evaluate.sandwich(vae, steps=1, exact=exact)

@@ -122,5 +122,5 @@ class ExportTest(tf.test.TestCase):
         self.assertEmpty(os.listdir(base))
 
     def test_other_formats_are_kerases(self):
-        with self.assertRaisesRegex(ValueError, "Unrecognized format"):
+        with self.assertRaisesRegex(ValueError, "format must be 'tf_saved_model', 'onnx'"):
             make_vae().export(f"{self.create_tempdir().full_path}/1", format="punched cards")

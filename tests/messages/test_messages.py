@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.messages import (
+    about_batches,
     about_data,
     about_estimates,
     about_files,
@@ -22,8 +23,8 @@ from tests.messages import (
 )
 
 TABLES = (
-    about_data, about_estimates, about_files, about_models, about_numbers, about_own_parts, about_plots, about_sources,
-    about_training,
+    about_batches, about_data, about_estimates, about_files, about_models, about_numbers, about_own_parts, about_plots,
+    about_sources, about_training,
 )  # fmt: skip
 ROWS = [
     pytest.param(place, *row, id=f"{place}-{number}")
