@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from scipy import special, stats
 from sklearn.datasets import load_wine
@@ -70,6 +71,7 @@ class DeadTest(tf.test.TestCase):
 
 
 class OverfittingTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_a_small_table(self):
         """178 rows: after 200 epochs the ELBO of new rows has fallen; after 30 it has not."""
         x = standardized(WINE)
@@ -87,6 +89,7 @@ class OverfittingTest(tf.test.TestCase):
 
 
 class ColumnsTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_raw_and_standardized(self):
         """Proline has a standard deviation of 315, the others 0.1 to 14."""
         names = load_wine().feature_names
