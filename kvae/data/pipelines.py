@@ -176,6 +176,8 @@ def elements(data) -> Iterator[Batch]:
         if isinstance(element, list):
             element = tuple(element)
         batch = unpack(element)
+        if batch.x is None:
+            raise ValueError("A batch of the data has no x. Give arrays [B, *event_shape].")
         if is_symbolic(batch.x):
             raise ValueError("A dataset is read outside of compiled functions: give the tensors of a batch here.")
         if getattr(batch.x, "ndim", None) == 0 or is_number(batch.x):

@@ -63,7 +63,7 @@ def animation(frames, columns: int = 5, interval: int = 200, ink: bool = False):
     Args:
         frames: T times N images.
         columns: of the grid.
-        interval: milliseconds that a frame is shown.
+        interval: milliseconds that a frame is shown, at least 1.
         ink: as for `grid`.
     """
     from matplotlib.animation import ArtistAnimation
@@ -71,7 +71,7 @@ def animation(frames, columns: int = 5, interval: int = 200, ink: bool = False):
 
     frames = getattr(frames, "frames", frames)
     columns = arguments.whole("columns", columns, 1, MOST)
-    milliseconds = arguments.number("interval", interval, above=0.0)
+    milliseconds = arguments.number("interval", interval, least=1.0)
     frames, ink = as_array("frames", frames), arguments.flag("ink", ink)
     if frames.ndim < 3 or not frames.size:
         what = "There are no frames to draw" if not frames.size else "An axis is missing"

@@ -37,6 +37,7 @@ ROWS = {
         (lambda: kvae.data.from_arrays(X, name=3), "name must be text, such as 'digits', got 3"),
     ],
     "data.pipelines.elements": [
+        (lambda: vae().encode(iter([X, None])), r"A batch of the data has no x. Give arrays \[B, \*event_shape\]"),
         (
             lambda: vae().encode(tf.data.Dataset.from_tensor_slices(X[:, 0])),
             r"The data give single numbers, such as .*not batches: dataset.batch\(n\)",
