@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from kvae.numerics.arguments import shown
 
-_WIDE = ("float64", "float16", "longdouble", "float128", "float96", "bfloat16")
+_TENSORFLOWS = ("float32", "float64")  # floats that are kept as they are
 _TEXT = "Make categories labels (pandas.factorize(column)[0]) or one column each (pandas.get_dummies(x))."
 
 
@@ -125,7 +125,7 @@ def _numbers(values: np.ndarray, what: str) -> np.ndarray:
     """The values with a dtype of real numbers that TensorFlow holds, in the machine's byte order."""
     kind = values.dtype.kind
     if kind in "biuf":
-        if values.dtype.name in _WIDE and values.dtype != np.float64:
+        if kind == "f" and values.dtype.name not in _TENSORFLOWS:
             return values.astype(np.float32)
         return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
     if kind == "V" and values.dtype.names is None and "float" in values.dtype.name:  # bfloat16 and its like

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.data import conditions, pipelines
-from kvae.data.arrays import SparseRows, is_pipeline, table
+from kvae.data.arrays import is_pipeline, table
 from kvae.data.batch import Batch, unpack
 from kvae.data.checks import ROWS, HasSupport, check_split
 from kvae.data.splits import Split, both, numbers, observed
@@ -66,12 +66,7 @@ def examples(
         batch = batch._replace(condition=condition)
     if mask is not None:
         batch = batch._replace(mask=mask)
-    x = table(batch.x).values if not isinstance(batch.x, SparseRows) else batch.x
-    if not isinstance(x, SparseRows):
-        return pipelines.converted(batch, likelihood, condition_shape, nan_is_missing=nan_is_missing)
-    check_split(Split(x, mask=batch.mask), likelihood)
-    found = None if batch.mask is None else observed(batch.mask, x.shape)
-    return Batch(x, conditions.checked(batch.condition, condition_shape, len(x)), found)
+    return pipelines.converted(batch, likelihood, condition_shape, nan_is_missing)
 
 
 def _first(one, other):

@@ -133,15 +133,12 @@ class _CheckedPyDataset(keras.utils.PyDataset):
         self.inner.on_epoch_end()
 
 
-def converted(
-    batch: Batch, likelihood: HasSupport, condition_shape=None, first: int = 0, nan_is_missing: bool = False
-) -> Batch:
-    """A batch of what users hold as arrays that `prepared` takes, checked; the first row has number `first`.
+def converted(batch: Batch, likelihood: HasSupport, condition_shape=None, nan_is_missing: bool = False) -> Batch:
+    """A batch of what users hold as arrays that `prepared` takes, checked. Sparse rows stay sparse.
 
     Args:
         batch: x, its conditions and masks; weights stay as they are.
         likelihood, condition_shape: of the model.
-        first: the number of the first row, for messages.
         nan_is_missing: whether NaN in x counts as missing where there is no mask.
 
     Raises:
@@ -153,9 +150,9 @@ def converted(
     x = x if likelihood.compute_dtype == "float64" else numbers(x)
     mask = None if batch.mask is None else observed(batch.mask, x.shape)
     mask = both(missing, mask)
-    if mask is None and nan_is_missing and x.dtype.kind == "f":
+    if mask is None and nan_is_missing and isinstance(x, np.ndarray) and x.dtype.kind == "f":
         mask = ~np.isnan(x)
-    check_values(x, mask, likelihood, first)
+    check_values(x, mask, likelihood)
     return Batch(x, conditions.checked(batch.condition, condition_shape, len(x)), mask, batch.weight)
 
 

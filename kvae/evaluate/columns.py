@@ -34,10 +34,9 @@ def columns_of(vae, data) -> Columns | None:
     """The columns of a split; None unless events have one axis and a normal likelihood has one scale for all."""
     if not isinstance(vae.likelihood, Normal) or len(vae.event_shape) != 1 or vae.event_shape[0] < 2:
         return None
-    condition = None if vae.condition_shape is None else data.y
     some = data.first(_ROWS)
-    q = vae.encode(some, condition if condition is None else condition[:_ROWS])
-    scales = vae.decode(q.mean(), condition if condition is None else condition[:_ROWS]).stddev().numpy()
+    condition = None if vae.condition_shape is None else some.y
+    scales = vae.decode(vae.encode(some).mean(), condition).stddev().numpy()
     if np.ptp(scales) > 1e-6 * scales.max():
         return None
     x = np.asarray(data.x, np.float64)
@@ -45,7 +44,7 @@ def columns_of(vae, data) -> Columns | None:
     count = np.maximum(mask.sum(axis=0), 1)
     mean = np.where(mask, x, 0.0).sum(axis=0) / count
     variance = np.where(mask, np.square(x - mean), 0.0).sum(axis=0) / count
-    error = np.where(mask, np.square(x - vae.reconstruct(data, condition).numpy()), 0.0).sum(axis=0) / count
+    error = np.where(mask, np.square(x - vae.reconstruct(data).numpy()), 0.0).sum(axis=0) / count
     with np.errstate(divide="ignore", invalid="ignore"):
         r2 = np.where(variance > 0.0, 1.0 - error / variance, np.nan)
     return Columns(variance, r2, float(scales.max()))

@@ -170,15 +170,20 @@ def _conditionals(x, mask, covariance) -> tuple[np.ndarray, np.ndarray, np.ndarr
         seen, missing = np.flatnonzero(pattern), np.flatnonzero(~pattern)
         within = covariance[np.ix_(missing, missing)]
         if len(seen):
-            factor = np.linalg.cholesky(covariance[np.ix_(seen, seen)])
-            white = np.linalg.solve(factor, x[np.ix_(rows, seen)].T)  # [o, n]
+            log_density[rows], white, factor = log_normal(x[np.ix_(rows, seen)], covariance[np.ix_(seen, seen)])
             weights = np.linalg.solve(factor, covariance[np.ix_(seen, missing)])  # [o, m]
-            log_density[rows] = -0.5 * np.square(white).sum(axis=0) - np.log(np.diag(factor)).sum()
-            log_density[rows] -= 0.5 * len(seen) * math.log(2.0 * math.pi)
             filled[np.ix_(rows, missing)] = white.T @ weights
             within = within - weights.T @ weights
         total[np.ix_(missing, missing)] += len(rows) * within
     return log_density, filled, total
+
+
+def log_normal(x, covariance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """log N(x; 0, S) `[N]` of rows `[N, D]`, L^-1 x `[D, N]`, and the Cholesky factor L of S `[D, D]`."""
+    factor = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(factor, x.T)
+    log_density = -0.5 * np.square(white).sum(axis=0) - np.log(np.diag(factor)).sum()
+    return log_density - 0.5 * len(factor) * math.log(2.0 * math.pi), white, factor
 
 
 def _finite(name: str, value) -> np.ndarray:

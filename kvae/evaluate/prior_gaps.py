@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.evaluate.estimates import Estimate, mean_of
+from kvae.evaluate.gaussian import log_normal
 from kvae.models import resolve
 from kvae.models.importance import ImportanceSampler
 from kvae.numerics import arguments, noise
@@ -47,14 +48,12 @@ def prior_gap(vae, train, test, seed: int = 0) -> Estimate:
     new, _, _ = _codes(vae, test, (seed + 1) % 2**32)
     if len(z) < 2:
         raise ValueError("prior_gap needs two examples of train or more, got 1.")
-    normal = (
-        mean.mean(axis=0),
-        np.cov(mean.T, bias=True).reshape(len(z[0]), -1) + np.diag(np.square(scale).mean(axis=0)),
-    )
+    center = mean.mean(axis=0)
+    covariance = np.cov(mean.T, bias=True).reshape(len(z[0]), -1) + np.diag(np.square(scale).mean(axis=0))
     left_out = _mixtures(z, mean, scale, _WIDTHS, leave_out=True).mean(axis=1)
     best = int(np.argmax(left_out))
-    if _normal(z, *normal).mean() >= left_out[best]:
-        fitted = _normal(new, *normal)
+    if log_normal(z - center, covariance)[0].mean() >= left_out[best]:
+        fitted = log_normal(new - center, covariance)[0]
     else:
         fitted = _mixtures(new, mean, scale, _WIDTHS[best : best + 1])[0]
     prior = vae.prior.distribution(vae.encode, None).log_prob(tf.constant(new, vae.prior.compute_dtype))
@@ -69,13 +68,6 @@ def _codes(vae, data, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     eps = noise.normal(seed, noise.DRAWS, 0, n, vae.posterior.noise_size, vae.posterior.compute_dtype)
     z, mean, scale = vae.posterior.draw(q, eps[None])[0], q.mean(), q.stddev()
     return np.asarray(z, np.float64), np.asarray(mean, np.float64), np.asarray(scale, np.float64)
-
-
-def _normal(z, mean, covariance) -> np.ndarray:
-    """log N(z; mean, covariance), `[M]`."""
-    factor = np.linalg.cholesky(covariance)
-    square = np.square(np.linalg.solve(factor, (z - mean).T)).sum(axis=0)
-    return -0.5 * square - np.log(np.diag(factor)).sum() - 0.5 * len(factor) * math.log(2.0 * math.pi)
 
 
 def _mixtures(z, mean, scale, widths, leave_out=False) -> np.ndarray:
