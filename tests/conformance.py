@@ -147,3 +147,19 @@ def inside(folder):
         yield
     finally:
         os.chdir(before)
+
+
+class Batches(keras.utils.PyDataset):
+    """x in batches of `size`, as Keras' own kind of pipeline; all of x again and again where `endless`."""
+
+    def __init__(self, x, size: int, endless: bool = False):
+        super().__init__()
+        self.x, self.size, self.endless = x, size, endless
+
+    @property
+    def num_batches(self):
+        return None if self.endless else -(-len(self.x) // self.size)
+
+    def __getitem__(self, i):
+        first = i * self.size % len(self.x)
+        return self.x[first : first + self.size]

@@ -5,7 +5,8 @@ import tensorflow as tf
 
 import kvae
 from kvae.data import arrays, splits
-from tests.messages.given import BITS, Endless, X, batches, conditional, stand_in, vae
+from tests.conformance import Batches
+from tests.messages.given import BITS, X, batches, conditional, stand_in, vae
 
 _ARRAY = "x must be an array of numbers, one row for each example, got .*NumPy arrays, tensors, data frames and lists"
 _TEXT = r"Make categories labels \(pandas.factorize\(column\)\[0\]\) or one column each"
@@ -196,7 +197,10 @@ ROWS = {
     ],
     "data.pipelines.elements": [
         (lambda: vae().encode(batches(X).repeat()), r"The dataset never ends: give data.take\(n\)"),
-        (lambda: vae().encode(Endless()), "never ends: its num_batches is None. Give one with a number of batches"),
+        (
+            lambda: vae().encode(Batches(X, 5, endless=True)),
+            "never ends: its num_batches is None. Give one with a number of batches",
+        ),
         (lambda: vae().encode(batches(X[:0])), "The data are empty. Give at least one batch; a generator gives its"),
     ],
     "data.splits.Split.__init__": [

@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -66,12 +65,3 @@ def image(name: str, shape=(4, 4, 1)) -> Path:
 def stand_in(package: str, **attributes) -> SimpleNamespace:
     """An object of a class of that package, which need not be installed."""
     return type("Given", (SimpleNamespace,), {"__module__": package})(**attributes)
-
-
-class Endless(keras.utils.PyDataset):
-    """One without a number of batches."""
-
-    num_batches = None
-
-    def __getitem__(self, index):
-        return X

@@ -11,6 +11,7 @@ from scipy import sparse, stats
 
 import kvae
 from kvae.data import Split
+from tests.conformance import Batches
 
 X = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
 LABELS = np.arange(60) % 3
@@ -34,14 +35,6 @@ def labelled():
     return make(condition=3)
 
 
-class Batches(keras.utils.PyDataset):
-    def __len__(self):
-        return 3
-
-    def __getitem__(self, i):
-        return X[20 * i : 20 * i + 20]
-
-
 def rows():
     return (X[i : i + 20] for i in (0, 20, 40))
 
@@ -60,7 +53,7 @@ FORMS = {
     "tuple": lambda: (X,),
     "dict": lambda: {"x": X},
     "dataset": lambda: tf.data.Dataset.from_tensor_slices(X).batch(20),
-    "pydataset": Batches,
+    "pydataset": lambda: Batches(X, 20),
     "generator": rows,
 }
 

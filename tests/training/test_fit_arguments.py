@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import kvae
 from kvae.data import Split
+from tests.conformance import Batches
 
 X = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
 
@@ -17,13 +18,6 @@ def vae():
     vae = kvae.VAE(*kvae.networks.mlp((6,), 2, hidden=(8,)))
     vae.compile(jit_compile=False)
     return vae
-
-
-class Endless(keras.utils.PyDataset):
-    num_batches = None
-
-    def __getitem__(self, i):
-        return X
 
 
 @pytest.mark.parametrize("form", ["array", "split", "dataset"])
@@ -93,7 +87,9 @@ def test_compile(arguments, words):
         vae.compile(**arguments)
 
 
-@pytest.mark.parametrize("data", [tf.data.Dataset.from_tensors(X).repeat(), Endless()], ids=["dataset", "pydataset"])
+@pytest.mark.parametrize(
+    "data", [tf.data.Dataset.from_tensors(X).repeat(), Batches(X, 20, endless=True)], ids=["dataset", "pydataset"]
+)
 def test_data_without_end(vae, data):
     for call, words in (
         (lambda: vae.fit(data, verbose=0), "never end: give steps_per_epoch="),

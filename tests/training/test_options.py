@@ -19,7 +19,7 @@ from absl.testing import parameterized
 import kvae
 from kvae.data.batch import Batch
 from kvae.numerics import noise
-from tests.conformance import make_vae, quick
+from tests.conformance import Batches, make_vae, quick
 
 X = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
 RATE, SIZE, EPOCHS = 0.05, 16, 3
@@ -202,14 +202,7 @@ class TableTest(tf.test.TestCase, parameterized.TestCase):
             while True:
                 yield from (X[first : first + SIZE] for first in range(0, len(X), SIZE))
 
-        class Rows(keras.utils.PyDataset):
-            def __len__(self):
-                return 4
-
-            def __getitem__(self, i):
-                return X[SIZE * i : SIZE * i + SIZE]
-
-        for data, steps in ((endless, 4), (batches(), 4), (Rows(), None)):
+        for data, steps in ((endless, 4), (batches(), 4), (Batches(X, SIZE), None)):
             vae = model("plain")
             vae.fit(data, epochs=EPOCHS, steps_per_epoch=steps, shuffle=False, verbose=0)
             for a, b in zip(vae.trainable_weights, expected, strict=True):
