@@ -189,7 +189,7 @@ def test_rows_of_a_split():
     }.items():
         with pytest.raises(ValueError, match=f"{name} must be a list, got 3"):
             make(3)
-    with pytest.raises(ValueError, match="name must be text, got 3"):
+    with pytest.raises(ValueError, match="name must be text, such as 'digits', got 3"):
         kvae.data.from_arrays(X, validation=0, name=3)
 
 
