@@ -26,13 +26,13 @@ class Batch(NamedTuple):
         """The function of everything that is there."""
         return Batch(*(None if value is None else function(value) for value in self))
 
-    def filled(self, neutral: float, dtype) -> "Batch":
+    def filled(self, neutral, dtype) -> "Batch":
         """With x in this dtype, `neutral` where it is missing, and the mask as booleans."""
         x, mask = tf.cast(self.x, dtype), self.mask
         if mask is None:
             return self._replace(x=x)
         mask = tf.cast(mask, tf.float32) > 0.5
-        return self._replace(x=tf.where(mask, x, tf.constant(neutral, dtype)), mask=mask)
+        return self._replace(x=tf.where(mask, x, tf.cast(neutral, dtype)), mask=mask)
 
 
 KEYS = ("x", "condition", "mask", "sample_weight")

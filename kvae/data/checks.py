@@ -1,6 +1,6 @@
 """Checks, before the first step, that a model can explain the data."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class HasSupport(Protocol):
     """A likelihood, as far as data are concerned."""
 
     support: Support
+    neutral: Any  # x where it is missing
     event_shape: tuple[int, ...]
     compute_dtype: str
     columns: tuple[str, ...] | None  # the names of x's columns, where it was fitted to a data frame

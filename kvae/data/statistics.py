@@ -9,14 +9,21 @@ from kvae.data.checks import HasSupport
 from kvae.data.inputs import batches
 
 
-def mean(data, likelihood: HasSupport) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of each element of x where it was observed, and in how many examples: float64 `[*event_shape]`."""
+def mean(data, likelihood: HasSupport, function=None) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of each element of x where it was observed, and in how many examples: float64 `[*event_shape]`.
+
+    With a function, from x `[B, *event_shape]` to an array of that shape, the mean of what it gives. An element that
+    was never observed counts as one neutral value.
+    """
+    function = function or (lambda x: x)
+    neutral = np.broadcast_to(np.asarray(likelihood.neutral, np.float64), likelihood.event_shape)
     total, count = np.zeros(likelihood.event_shape), np.zeros(likelihood.event_shape)
     for batch in batches(data, likelihood):
+        x = batch.x if batch.mask is None else np.where(batch.mask, batch.x, neutral)
         mask = observed_mask(batch)
-        total += batch.x.sum(axis=0, where=mask, dtype=np.float64)
+        total += function(x).sum(axis=0, where=mask, dtype=np.float64)
         count += mask.sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), likelihood.support.neutral), count
+    return np.where(count > 0, total / np.maximum(count, 1), function(neutral[None])[0]), count
 
 
 def root_mean_square(data, likelihood: HasSupport, center: np.ndarray) -> float:

@@ -120,7 +120,7 @@ class Annealing:
         return self._programs.get((kind, betas.shape[0] if jit else None, at), lambda: compiled(self._run, jit))
 
     def _base(self, batch, parameters):
-        prior = self.vae.prior.distribution(self.vae.encode, batch.condition)
+        prior = self.vae.prior_distribution(batch.condition)
         return prior, prior if self.start == "prior" else self.vae.posterior.of(parameters)
 
     def _run(self, batch: Batch, parameters, exact, sizes, betas, seed, first, *, chains: int, at=()):

@@ -36,7 +36,7 @@ def columns_of(vae, data) -> Columns | None:
         return None
     some = data.first(_ROWS)
     condition = None if vae.condition_shape is None else some.y
-    scales = vae.decode(vae.encode(some).mean(), condition).stddev().numpy()
+    scales = vae.decode(vae.posterior.center(vae.encode(some)), condition).stddev().numpy()
     if np.ptp(scales) > 1e-6 * scales.max():
         return None
     x = np.asarray(data.x, np.float64)

@@ -45,7 +45,7 @@ class Gaussian:
         mean, covariance: these arrays.
     """
 
-    support, compute_dtype = REAL, "float64"
+    support, neutral, compute_dtype = REAL, 0.0, "float64"
     columns: tuple[str, ...] | None = None
 
     def __init__(self, mean, covariance):

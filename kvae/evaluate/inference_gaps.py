@@ -89,7 +89,7 @@ def optimized(vae, data, steps: int, draws: int, seed: int, verbose: bool | str 
 def _optimizer(vae, draws: int):
     def optimize(batch, start, seed, first, steps):
         dtype, rows = start.dtype, batch.x.shape[0] or tf.shape(batch.x)[0]
-        prior = vae.prior.distribution(vae.encode, batch.condition)
+        prior = vae.prior_distribution(batch.condition)
 
         def slope(parameters, number):
             stream = noise.LOCAL - tf.cast(number, tf.int64)

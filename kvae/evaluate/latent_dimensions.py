@@ -54,7 +54,7 @@ def _table(vae, data) -> np.ndarray:
     rows = []
     for batch, parameters in ImportanceSampler.of(vae).encoded(data):
         q = vae.posterior.of(parameters)
-        terms = divergences.kl_per_dim(q, vae.prior.distribution(vae.encode, batch.condition))
+        terms = divergences.kl_per_dim(q, vae.prior_distribution(batch.condition))
         if terms is None:
             raise ValueError(
                 f"The KL divergence of {type(vae.posterior).__name__} from {type(vae.prior).__name__} does not split "

@@ -43,4 +43,4 @@ def _coded(vae, part, name: str) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"{name} needs one label for each example: give a split that has labels, or (x, y).")
     checks.check_split(split, vae.likelihood, vae.condition_shape)
     condition = None if vae.condition_shape is None else split.y
-    return tf.convert_to_tensor(vae.encode(split, condition).mean()).numpy(), np.asarray(split.y)
+    return tf.convert_to_tensor(vae.posterior.center(vae.encode(split, condition))).numpy(), np.asarray(split.y)

@@ -56,7 +56,7 @@ def prior_gap(vae, train, test, seed: int = 0) -> Estimate:
         fitted = log_normal(new - center, covariance)[0]
     else:
         fitted = _mixtures(new, mean, scale, _WIDTHS[best : best + 1])[0]
-    prior = vae.prior.distribution(vae.encode, None).log_prob(tf.constant(new, vae.prior.compute_dtype))
+    prior = vae.prior_distribution().log_prob(tf.constant(new, vae.prior.compute_dtype))
     return mean_of(fitted - np.asarray(prior, np.float64), np.full(len(new), np.nan))
 
 

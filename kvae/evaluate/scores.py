@@ -85,8 +85,8 @@ def score(vae, data) -> Scores:
     resolve.check_density(vae, "score")
 
     def parts(batch, parameters):
-        q, prior = vae.posterior.of(parameters), vae.prior.distribution(vae.encode, batch.condition)
-        z = q.mean()
+        q, prior = vae.posterior.of(parameters), vae.prior_distribution(batch.condition)
+        z = vae.posterior.center(q)
         p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
         each, square = p.distribution.log_prob(batch.x), tf.square(batch.x - p.mean())
         seen = tf.ones_like(square) if batch.mask is None else tf.cast(batch.mask, square.dtype)

@@ -72,7 +72,8 @@ class _Served:
 
     def reconstruct(self, x, *beside):
         batch, valid = self._examples(x, beside)
-        mean = self._decoded(self._posterior(batch).mean(), batch.condition).mean()
+        z = self.vae.posterior.center(self._posterior(batch))
+        mean = self._decoded(z, batch.condition).mean()
         return {"mean": mean, "error": self._error(batch, mean), "valid": valid}
 
     def sample(self, seed, condition=None):
@@ -86,11 +87,12 @@ class _Served:
     def score(self, x, seed, *beside):
         batch, valid = self._examples(x, beside)
         q, prior = self._posterior(batch), self._prior(batch.condition)
-        drawn = self.vae.posterior.draw(q, self._noise(seed, noise.DRAWS, 0, 1)[:, 0][None])
-        z = tf.concat([drawn, q.mean()[None]], axis=0)  # [2, B, D]: at a draw, and at the mean
+        drawn, log_q = self.vae.posterior.drawn(q, self._noise(seed, noise.DRAWS, 0, 1)[:, 0][None])
+        center = self.vae.posterior.center(q)[None]
+        z = tf.concat([drawn, center], axis=0)  # [2, B, D]: at a draw, and at the mean
         p = self._decoded(z, batch.condition)
         log_px_z = self.vae.likelihood.log_prob(p, batch.x, batch.mask)
-        log_pz, log_qz_x = prior.log_prob(z), q.log_prob(z)
+        log_pz, log_qz_x = prior.log_prob(z), tf.concat([log_q, q.log_prob(center)], axis=0)
         exact = divergences.kl(q, prior)
         kl = self.vae.objective.kl(Terms(log_px_z[:1], log_pz[:1], log_qz_x[:1], exact, None, drawn))
         return {
@@ -109,9 +111,10 @@ class _Served:
         count = tf.clip_by_value(rows // tf.maximum(tf.shape(seed)[0], 1), 1, self.samples)  # draws
 
         def body(first, largest, total, squares):
-            z = self.vae.posterior.draw(q, tf.transpose(self._noise(seed, noise.IMPORTANCE, first, count), [1, 0, 2]))
+            eps = self._noise(seed, noise.IMPORTANCE, first, count)
+            z, log_qz_x = self.vae.posterior.drawn(q, tf.transpose(eps, [1, 0, 2]))
             p = self._decoded(z, batch.condition)
-            log_w = self.vae.likelihood.log_prob(p, batch.x, batch.mask) + prior.log_prob(z) - q.log_prob(z)
+            log_w = self.vae.likelihood.log_prob(p, batch.x, batch.mask) + prior.log_prob(z) - log_qz_x
             beyond = first + tf.range(count)[:, None] >= self.samples  # of the last part
             log_w = tf.where(beyond, tf.constant(-math.inf, log_w.dtype), log_w)
             now = tf.maximum(largest, tf.reduce_max(log_w, axis=0))
@@ -120,7 +123,7 @@ class _Served:
             squares = squares * tf.square(shrink) + tf.reduce_sum(tf.square(w), axis=0)
             return first + count, now, total, squares
 
-        zero = tf.zeros_like(q.mean()[:, 0])
+        zero = tf.zeros_like(prior.log_prob(self.vae.posterior.center(q)))
         start = tf.constant(0), zero - math.inf, zero, zero
         _, largest, total, squares = tf.while_loop(lambda first, *_: first < self.samples, body, start)
         return {
@@ -140,7 +143,7 @@ class _Served:
             batch = self.vae.prepared(Batch(x, condition, tf.where(outside, tf.zeros_like(mask), mask)))
             outside = tf.logical_or(outside, BINARY.outside(mask))
         else:
-            neutral = tf.constant(self.vae.likelihood.support.neutral, x.dtype)
+            neutral = tf.cast(self.vae.likelihood.neutral, x.dtype)
             batch = self.vae.prepared(Batch(tf.where(outside, neutral, x), condition))
         wrong = tf.reduce_any(outside, axis=list(range(1, x.shape.rank)))
         return batch, tf.logical_and(tf.logical_not(wrong), fine)
@@ -154,7 +157,7 @@ class _Served:
         return self.vae.posterior.distribution(self.vae.encode_features(batch))
 
     def _prior(self, condition):
-        return self.vae.prior.distribution(self.vae.encode, condition)
+        return self.vae.prior_distribution(condition)
 
     def _decoded(self, z, condition):
         return self.vae.likelihood.distribution(self.vae.decode_features(z, condition))

@@ -139,6 +139,24 @@ class Likelihood(Family):
     def _event_axes(self) -> list[int]:
         return list(range(-len(self.event_shape), 0))
 
+    def trackers(self) -> dict:
+        """New metrics by name, which the model reports beside the ELBO; see `details`."""
+        return {}
+
+    def details(self, p, x, mask=None) -> dict:
+        """What the metrics of `trackers` count of a batch: names to values, examples first."""
+        del p, x, mask
+        return {}
+
+    def seen(self, x):
+        """What the encoder gets for x `[..., *event_shape]`, of about unit size: x itself, unless it has a unit."""
+        return x
+
+    @property
+    def neutral(self):
+        """The x of a missing value: a number, or one for each element."""
+        return self.support.neutral
+
     def calibrated(self, x, p, weight, mask=None) -> tfd.Distribution:
         """The p to train on, given a batch: p itself, unless its scale has a closed form."""
         del x, weight, mask
@@ -148,15 +166,16 @@ class Likelihood(Family):
         """The first parameter of the p whose mean is `mean`, `[*event_shape]`: NumPy to NumPy, float64."""
         raise undefined(self, "matching")
 
-    def adapt(self, mean) -> None:
-        """Start the projection at the data: set its bias so that zero features give p the mean `[*event_shape]`.
+    def adapt(self, mean_of) -> None:
+        """Start at the data: set the projection's bias so that zero features give p the mean of x.
 
-        A projection that is the same at every place gets the mean over the places. Between 0 and 1 the mean is
-        kept in [0.001, 0.999] (Burda et al. 2016).
+        `mean_of(function)` is the mean of a function of x `[B, *event_shape]` over what was observed, float64. A
+        projection that is the same at every place gets the mean over the places. Between 0 and 1 the mean is kept in
+        [0.001, 0.999] (Burda et al. 2016).
         """
         assert self.projection is not None
         bias = self.projection.bias
-        mean = np.asarray(mean, np.float64).reshape(-1, bias.shape[0]).mean(axis=0)
+        mean = mean_of(lambda x: x).reshape(-1, bias.shape[0]).mean(axis=0)
         bias.assign(self.matching(np.clip(mean, 1e-3, 1.0 - 1e-3) if self.support.high == 1.0 else mean))
 
     def draw(self, p, uniform):

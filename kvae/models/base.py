@@ -26,12 +26,12 @@ class LatentVariableModel(Trainer):
         trackers, faults: what is counted, see `kvae.training.trackers`.
     """
 
-    def __init__(self, objective: Objective, seed: int, with_kl: bool = True, name: str | None = None):
+    def __init__(self, objective: Objective, seed: int, name: str | None = None):
         super().__init__(name=arguments.label("name", name))
         self.objective, self.seed = objective, arguments.seed(seed)
         names = ("draws", "passes", "position", "pass_length")
         self.draws, self.passes, self.position, self.pass_length = (self._counter(name) for name in names)
-        self.trackers = Trackers(objective.beta(tf.constant(0, tf.int64)) is not None, with_kl)
+        self.trackers: Trackers  # the subclass makes them: they depend on the parts
         self.faults, self.test_faults = Faults(), Faults()
         self.seen = keras.metrics.Sum(name="seen", dtype="int64")  # examples of this evaluation so far
 
@@ -70,7 +70,7 @@ class LatentVariableModel(Trainer):
                 f"adapt sets the bias of the likelihood's projection, but {type(self.likelihood).__name__}("
                 "project=False) has none. Set the bias of the decoder's last layer."
             )
-        self.likelihood.adapt(statistics.mean(data, self.likelihood)[0])
+        self.likelihood.adapt(lambda function: statistics.mean(data, self.likelihood, function)[0])
 
     # ---- one step, for training and evaluation alike ----
 
@@ -118,7 +118,7 @@ class LatentVariableModel(Trainer):
             condition = conditions.prepared(batch.condition, self.condition_shape)
         if batch.mask is not None:
             checks.check_shape(batch.mask.shape, self.event_shape, "The mask")
-        filled = batch.filled(self.likelihood.support.neutral, self.likelihood.compute_dtype)
+        filled = batch.filled(self.likelihood.neutral, self.likelihood.compute_dtype)
         return filled._replace(condition=condition)
 
     def _seed_layers(self):
@@ -140,7 +140,11 @@ class LatentVariableModel(Trainer):
         kl = self.objective.kl(terms) if self.trackers.with_kl else None
         penalty = tf.add_n([tf.cast(p, reconstruction.dtype) for p in self.losses]) if self.losses else 0.0
         loss = self.objective.loss(terms, iteration)  # [B]
-        self.trackers.update(loss + penalty, reconstruction, kl, self.objective.beta(iteration), batch.weight)
+        if terms.penalty is not None:
+            loss += terms.penalty
+        self.trackers.update(
+            loss + penalty, reconstruction, kl, self.objective.beta(iteration), batch.weight, terms.details or {}
+        )
         bad = [_not_finite(reconstruction), False if kl is None else _not_finite(kl)]
         if training:
             self.faults.update_state(self.draws.value, *bad, *self._outside(batch, checked))

@@ -85,7 +85,7 @@ class ImportanceSampler:
 
     def _code_and_kl(self, batch, parameters):
         q = self.vae.posterior.of(parameters)
-        return q.mean(), divergences.kl(q, self.vae.prior.distribution(self.vae.encode, batch.condition))
+        return self.vae.posterior.center(q), divergences.kl(q, self.vae.prior_distribution(batch.condition))
 
     def terms(
         self, batch: Batch, parameters, seed: int, first: int, count: int, jit: bool = False
@@ -152,9 +152,9 @@ class ImportanceSampler:
     def drawn(self, batch, parameters, eps):
         """z `[S, B, D]` of noise `[B, S, D]`, and log p(z) - log q(z|x) there, `[S, B]`."""
         vae = self.vae
-        q, prior = vae.posterior.of(parameters), vae.prior.distribution(vae.encode, batch.condition)
-        z = vae.posterior.draw(q, tf.transpose(eps, [1, 0, 2]))
-        return z, prior.log_prob(z) - q.log_prob(z)
+        q, prior = vae.posterior.of(parameters), vae.prior_distribution(batch.condition)
+        z, log_qz_x = vae.posterior.drawn(q, tf.transpose(eps, [1, 0, 2]))
+        return z, prior.log_prob(z) - log_qz_x
 
     def _terms(self, batch, parameters, eps, at_a_time=None):
         vae, (z, log_ratio) = self.vae, self.drawn(batch, parameters, eps)

@@ -32,6 +32,10 @@ class Inference(LatentVariableModel):
         """The decoder at z `[..., B, D]` and conditions `[B, *condition_shape]`: `[..., B, *feature_shape]`."""
         raise NotImplementedError
 
+    def prior_distribution(self, condition=None):
+        """p(z), or p(z|c) for conditions that are `prepared`."""
+        raise NotImplementedError
+
     def _elbo_terms(self, batch, seed, first, samples):
         return self._terms(batch, self._noise(seed, noise.DRAWS, first, tf.shape(batch.x)[0], samples))
 
@@ -44,7 +48,7 @@ class Inference(LatentVariableModel):
 
     def _prior_draws(self, condition, seed, n):
         eps = noise.normal(seed, noise.DRAWS, 0, n, self.prior.noise_size, self.prior.compute_dtype)
-        return self.prior.draw(self.prior.distribution(self.encode, condition), eps)
+        return self.prior.draw(self.prior_distribution(condition), eps)
 
     def __call__(self, x, condition=None, mask=None, **kwargs):
         """`reconstruct`, which Keras may build into other models."""
@@ -59,8 +63,8 @@ class Inference(LatentVariableModel):
         return self.marked(batch, result) if is_symbolic(x) else result
 
     def _reconstruct(self, batch, training=False):
-        mean = self.posterior.distribution(self.encode_features(batch, training)).mean()
-        return self.likelihood.distribution(self.decode_features(mean, batch.condition, training)).mean()
+        z = self.posterior.center(self.posterior.distribution(self.encode_features(batch, training)))
+        return self.likelihood.distribution(self.decode_features(z, batch.condition, training)).mean()
 
     # ---- deterministic ----
 

@@ -26,7 +26,7 @@ def check_parts(vae) -> None:
         _check(posterior, q, latent)
         z = posterior.draw(q, tf.zeros([1, 1, posterior.noise_size], dtype))
         _check_draw(posterior, z, (1, 1, *latent))
-        p = prior.distribution(vae.encode, condition)
+        p = vae.prior_distribution(condition)
         _check(prior, p, latent, ((), (1,)))
         _check_draw(prior, prior.draw(p, tf.zeros([1, prior.noise_size], dtype)), (1, *latent))
         features = tf.zeros([1, *vae.decoder.output_shape[1:]], likelihood.compute_dtype)

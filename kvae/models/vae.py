@@ -12,6 +12,7 @@ from kvae.models.saving import check_saved
 from kvae.models.trial import check_parts
 from kvae.numerics import arguments, divergences
 from kvae.objectives import Objective, Terms
+from kvae.training.trackers import Trackers
 
 _FORMATS = ("tf_saved_model", "onnx", "openvino", "litert", "torch")
 
@@ -58,7 +59,7 @@ class VAE(Inference):
         resolve.check_network(decoder, "decoder")
         posterior, resolved = resolve.posterior(posterior), resolve.objective(objective)
         resolve.check_objective(resolved, posterior)
-        super().__init__(resolved, seed, with_kl=posterior.has_density, name=name)
+        super().__init__(resolved, seed, name=name)
         self.encoder, self.decoder = encoder, decoder
         self.event_shape, (self.latent_dim,) = tuple(encoder.inputs[0].shape[1:]), resolve.latent_shape(decoder)
         self.posterior = posterior
@@ -68,6 +69,10 @@ class VAE(Inference):
         resolve.build(self.likelihood, feature_shape=decoder.output_shape[1:], event_shape=self.event_shape)
         self.condition_shape = conditions.shape_of(encoder, decoder, self.prior)
         resolve.build(self.prior, latent_dim=self.latent_dim, condition_shape=self.condition_shape)
+        self.prior.pair(self.posterior)
+        self.posterior.pair(self.prior)
+        further = self.likelihood.trackers() | self.posterior.trackers()
+        self.trackers = Trackers(resolved.beta(tf.constant(0, tf.int64)) is not None, posterior.has_density, further)
         self.built = True
         self.renew()
         check_parts(self)
@@ -79,23 +84,36 @@ class VAE(Inference):
         """From x and noise to the three log-densities."""
         x, condition, mask, weight = batch
         q = self.posterior.distribution(self.encode_features(batch, training))  # encode
-        z = self.posterior.draw(q, eps)  # z = g(eps, phi, x): [S, B, D]
-        prior = self.prior.distribution(self.encode, condition)
+        z, log_qz_x = self.posterior.drawn(q, eps)  # z = g(eps, phi, x): [S, B, D]
+        prior = self.prior_distribution(condition)
         p = self.likelihood.distribution(self.decode_features(z, condition, training))  # decode
+        details = None
+        if weight is not None:  # a step
+            details = self.likelihood.details(p, x, mask) | self.posterior.details(q, prior, z)
         if training:
             p = self.likelihood.calibrated(x, p, weight, mask)
+            self.posterior.update(q, weight)
         return Terms(
             log_px_z=self.likelihood.log_prob(p, x, mask),  # at the input x
             log_pz=prior.log_prob(z),
-            log_qz_x=q.log_prob(z) if self.posterior.has_density else None,
+            log_qz_x=log_qz_x,
             kl=divergences.kl(q, prior),
             kl_per_dim=divergences.kl_per_dim(q, prior),
             z=z,
+            penalty=self.posterior.penalty(q),
+            details=details,
         )
+
+    def prior_distribution(self, condition=None):
+        """p(z), or p(z|c) for conditions that are `prepared`."""
+        return self.prior.distribution(self._encode_seen, condition)
+
+    def _encode_seen(self, seen, condition=None):
+        return self.posterior.distribution(call_network(self.encoder, seen, condition))
 
     def encode_features(self, batch, training=False):
         """The encoder at a batch that is `prepared`: features `[B, F]`."""
-        return call_network(self.encoder, batch.x, batch.condition, batch.mask, training)
+        return call_network(self.encoder, self.likelihood.seen(batch.x), batch.condition, batch.mask, training)
 
     def decode_features(self, z, condition=None, training=False):
         """The decoder at z `[..., B, D]` and conditions `[B, *condition_shape]`: `[..., B, *feature_shape]`."""

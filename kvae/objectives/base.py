@@ -17,6 +17,8 @@ class Terms(NamedTuple):
         kl: KL(q(z|x) || p(z)) in closed form, `[B]`, or None where there is none.
         kl_per_dim: its terms, `[B, D]`, or None where it does not split into dimensions.
         z: the samples, `[S, B, D]`.
+        penalty: what the posterior adds to the loss alone, `[B]`, or None.
+        details: names to what else the model reports, examples first; of steps, and None elsewhere.
     """
 
     log_px_z: tf.Tensor
@@ -25,6 +27,8 @@ class Terms(NamedTuple):
     kl: tf.Tensor | None
     kl_per_dim: tf.Tensor | None
     z: tf.Tensor
+    penalty: tf.Tensor | None = None
+    details: dict | None = None
 
 
 class Objective:

@@ -13,12 +13,15 @@ class Posterior(Family):
     g(eps, phi, x) of Kingma and Welling (2013). One whose distribution has none overrides `draw`.
 
     Class attributes:
-        has_density: False where q(z|x) is a point mass; then there is no KL, no ELBO and no log-likelihood.
+        has_density: False where q(z|x) is a point among real numbers; then there is no KL, no ELBO and no
+            log-likelihood.
         has_bijector: False where q has none; then no annealed chains run back to q.
+        has_own_weights: True where weights beside the projection say what q is, such as those of a flow.
     """
 
     has_density = True
     has_bijector = True
+    has_own_weights = False
     latent_dim: int
 
     def build(self, feature_shape, latent_dim):
@@ -60,9 +63,37 @@ class Posterior(Family):
         """z = g(eps, phi, x) `[S, B, D]` for standard normal noise eps `[S, B, noise_size]`."""
         return q.bijector.forward(eps)
 
+    def drawn(self, q, eps) -> tuple:
+        """`draw` and log q(z|x) there, `[S, B]` in nats, which is None for a posterior without a density."""
+        z = self.draw(q, eps)
+        return z, q.log_prob(z) if self.has_density else None
+
+    def center(self, q):
+        """The z `[B, D]` that stands for x where nothing is drawn: the mean of q, where it has a closed form."""
+        return q.mean()
+
+    def pair(self, prior) -> None:
+        """Take what this posterior has to know of the model's prior. Both are built."""
+
+    def penalty(self, q):
+        """What is added to the loss alone, `[B]`, or None."""
+        del q
+
+    def update(self, q, weight) -> None:
+        """In a training step, move the weights that no gradient moves; `weight` `[B]` is that of the examples."""
+
+    def trackers(self) -> dict:
+        """New metrics by name, which the model reports beside the ELBO; see `details`."""
+        return {}
+
+    def details(self, q, prior, z) -> dict:
+        """What the metrics of `trackers` count of a batch: names to values, examples first; `z` `[S, B, D]`."""
+        del q, prior, z
+        return {}
+
     def export(self, q) -> dict:
         """What the SavedModel's `encode` puts out for q: names to tensors `[B, ...]`."""
-        return {"mean": q.mean(), "scale": q.stddev()}
+        return {"mean": self.center(q), "scale": q.stddev()}
 
 
 class NormalPosterior(Posterior):

@@ -41,4 +41,4 @@ class Deterministic(Posterior):
 
     def export(self, q) -> dict:
         """The code."""
-        return {"mean": q.mean()}
+        return {"mean": self.center(q)}

@@ -44,7 +44,7 @@ class FullNormal(NormalPosterior):
     def export(self, q) -> dict:
         """The mean, the marginal standard deviations and the Cholesky factor of the covariance."""
         factor = q.scale_tril
-        return {"mean": q.mean(), "scale": tf.norm(factor, axis=-1), "scale_tril": factor}
+        return {"mean": self.center(q), "scale": tf.norm(factor, axis=-1), "scale_tril": factor}
 
 
 def _triangle(n: int) -> np.ndarray:

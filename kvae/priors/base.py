@@ -24,6 +24,9 @@ class Prior(Part):
         del condition_shape
         self.latent_dim = int(latent_dim)
 
+    def pair(self, posterior) -> None:
+        """Take what this prior has to know of the model's posterior, such as its codes. Both are built."""
+
     @property
     def noise_size(self) -> int:
         """How many standard normal numbers a draw takes."""
@@ -36,6 +39,7 @@ class Prior(Part):
     def distribution(self, encode, condition=None) -> tfd.Distribution:
         """p(z): batch `[]`, or `[B]` for conditions `[B, *condition_shape]`; event `[latent_dim]`.
 
-        `encode` is the model's, for priors made of posteriors.
+        `encode(u, condition)` is the model's, for priors made of posteriors: q(z|u) for a u that goes into the encoder
+        as it is, see `kvae.likelihoods.Likelihood.seen`.
         """
         raise undefined(self, "distribution")

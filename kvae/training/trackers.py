@@ -9,14 +9,15 @@ import tensorflow as tf
 class Trackers:
     """Means over examples, in nats: `loss`, `elbo`, `reconstruction`, `kl`, and `beta` where it moves.
 
-    Without a density q(z|x) (`with_kl=False`) they are `loss` and `reconstruction`.
+    Without a density q(z|x) (`with_kl=False`) they are `loss` and `reconstruction`. Behind them come the metrics that
+    the model's parts have by name (`further`).
 
     Every mean is sum(w v) / sum(w) over the examples seen, 0 where sum(w) is 0; `elbo` is the difference of
     the means of `reconstruction` and `kl`, so that it equals it in every log.
     """
 
-    def __init__(self, with_beta: bool, with_kl: bool = True):
-        self.with_kl = with_kl
+    def __init__(self, with_beta: bool, with_kl: bool = True, further: dict | None = None):
+        self.with_kl, self.further = with_kl, further or {}
         self.loss = keras.metrics.Mean(name="loss")
         self.reconstruction = keras.metrics.Mean(name="reconstruction")
         self.kl = keras.metrics.Mean(name="kl")
@@ -27,17 +28,22 @@ class Trackers:
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics in the order they are logged."""
         if not self.with_kl:
-            return [self.loss, self.reconstruction]
+            return [self.loss, self.reconstruction, *self.further.values()]
         always: list[keras.metrics.Metric] = [self.loss, self.elbo, self.reconstruction, self.kl]
-        return always if self.beta is None else [*always, self.beta]
+        return [*always, *([] if self.beta is None else [self.beta]), *self.further.values()]
 
-    def update(self, loss, reconstruction, kl, beta, weight) -> None:
-        """Count a batch: values `[B]` with weights `[B]`; kl is None where there is none."""
+    def update(self, loss, reconstruction, kl, beta, weight, details) -> None:
+        """Count a batch: values `[B]` with weights `[B]`; kl is None where there is none.
+
+        `details` are values for the further metrics, by name.
+        """
         for metric, value in ((self.loss, loss), (self.reconstruction, reconstruction), (self.kl, kl)):
             if value is not None:
                 metric.update_state(value, sample_weight=weight)
         if self.beta is not None:
             self.beta.update_state(beta)
+        for name, metric in self.further.items():
+            metric.update_state(details[name], sample_weight=weight)
 
     def logs(self) -> dict:
         """Name to value, as a step returns them."""
