@@ -92,6 +92,16 @@ def make_vae(network="mlp", seed=0, compiled=True, jit_compile=False, optimizer=
     return vae
 
 
+def event_of(parts: dict) -> tuple[int, ...]:
+    """The event shape of a row of `MODELS`."""
+    return NETWORKS[parts.get("network", "mlp")][0]
+
+
+def conditional_networks(event_shape) -> tuple[keras.Model, keras.Model]:
+    """Small networks that take one of two classes beside x and z."""
+    return kvae.networks.mlp(event_shape, LATENT, hidden=(8,), condition=2)
+
+
 def quick(test: str, *rows: str):
     """For a class of tests: of a test with named rows all but these rows are slow ones."""
 

@@ -195,6 +195,7 @@ class ObjectiveTest(tf.test.TestCase, parameterized.TestCase):
 FAMILIES = [name for name in MODELS if name.split("_")[0] in ("posterior", "likelihood", "prior", "kernel")]
 
 
+@quick("test_conditional")
 @quick("test_whole", "plain", "posterior_full_normal", "likelihood_normal_local", "network_conv_odd")
 class ModelTest(tf.test.TestCase, parameterized.TestCase):
     """Each row of the table as a whole model."""
@@ -210,9 +211,31 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
         vae, x, history = self.trained(parts)
         self.check_xla(parts, vae, x, history)
         self.check_shapes(vae, x)
-        self.assertEqual(self.check_file(vae, x).evaluate(x, verbose=0), vae.evaluate(x, verbose=0))
+        again = self.check_file(vae, x)
+        self.assertEqual(again.evaluate(x, verbose=0), vae.evaluate(x, verbose=0))
         if "objective" not in parts:  # of which an export knows nothing
             self.check_export(vae, x)
+        self.check_mask(vae, x)
+        self.check_resumed(vae, again, x)
+
+    @parameterized.named_parameters((name, MODELS[name]) for name in FAMILIES if "kernel" not in name)
+    def test_conditional(self, parts):
+        """The families in a conditional model: it trains, condition and code both count, its file is the same."""
+        keras.utils.set_random_seed(0)
+        networks = conformance.conditional_networks(conformance.event_of(parts))
+        made = {part: make() for part, make in parts.items() if part != "network"}
+        vae = kvae.VAE(*networks, **made)
+        vae.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+        x, labels = examples(vae.likelihood, vae.event_shape), np.arange(16) % 2
+        logs = vae.fit(x, labels, batch_size=8, epochs=2, verbose=0).history
+        self.assertTrue(np.isfinite(logs["loss"]).all())
+        one, other = (vae.terms(x, seed=1, condition=c).log_px_z.numpy() for c in (labels, 1 - labels))
+        self.assertGreater(np.abs(one - other).max(), 1e-4)
+        path = f"{self.create_tempdir().full_path}/model.keras"
+        vae.save(path)
+        again = kvae.load_model(path)
+        self.assertAllEqual(again.terms(x, seed=1, condition=labels).log_px_z, one)
+        self.assertEqual(vae.sample(2, seed=1, condition=[0, 1]).shape, (2, *vae.event_shape))
 
     def trained(self, parts):
         vae = make_vae(**parts)
@@ -261,6 +284,30 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllEqual(a, b)
         self.assertAllEqual(again.terms(x, seed=3).log_px_z, vae.terms(x, seed=3).log_px_z)
         return again
+
+    def check_mask(self, vae, x):
+        """All observed is no mask; what is missing has no influence, and its NaN reaches no weight."""
+        ones = np.ones(x.shape, np.float32)
+        everything = vae.terms(x, seed=2, mask=ones).log_px_z
+        self.assertAllClose(everything, vae.terms(x, seed=2).log_px_z, rtol=1e-5, atol=1e-5)  # another order of sums
+        mask = (np.random.default_rng(5).random(x.shape) < 0.7).astype(np.float32)
+        other, gone = np.where(mask, x, x[::-1]), np.where(mask, x, np.nan).astype(np.float32)
+        for found in (other, gone):
+            self.assertAllEqual(vae.terms(found, seed=2, mask=mask).log_px_z, vae.terms(x, seed=2, mask=mask).log_px_z)
+        before = [np.array(w) for w in vae.weights]
+        vae.fit({"x": gone, "mask": mask}, batch_size=8, verbose=0)
+        self.assertTrue(all(np.isfinite(w).all() for w in vae.weights))
+        for weight, value in zip(vae.weights, before, strict=True):
+            weight.assign(value)
+
+    def check_resumed(self, vae, again, x):
+        """Training that goes on from the file ends with the same bytes."""
+        for variable, value in zip(vae.optimizer.variables, again.optimizer.variables, strict=True):
+            variable.assign(value)
+        for model in (vae, again):
+            model.fit(x, batch_size=8, epochs=1, shuffle=False, verbose=0)
+        for a, b in zip(vae.weights, again.weights, strict=True):
+            self.assertAllEqual(a, b)
 
     def check_export(self, vae, x):
         """The SavedModel gives what the model gives."""
