@@ -4,15 +4,8 @@
 
 Each target, found in the exports of kvae, has one good call (`fuzz_calls.py`). One or two of its arguments get values
 that hypothesis draws (`fuzz_values.py`). The calls are a function of the seed. A worker makes them one after the other;
-where it dies or does not answer, another goes on behind that call. The outcomes:
-
-    right           accepted, and all that comes out is finite (NaN only where it is documented)
-    ours            an error that kvae raises itself
-    theirs          an error of Keras, TensorFlow, NumPy or another library
-    bare            an error of Python inside kvae, such as "'int' object is not iterable"
-    not finite      accepted, and NaN or infinity comes out
-    taken wrongly   accepted, although it is certainly no value of its argument, such as text for a number
-    hang, crash     no answer in time; the process died
+where it dies or does not answer, another goes on behind that call. `fuzz_outcomes.py` says what each comes
+to.
 """
 
 import os
@@ -20,11 +13,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-import collections
-import contextlib
-import io
 import json
-import linecache
 import pathlib
 import shutil
 import signal
@@ -32,13 +21,18 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(pathlib.Path(__file__).resolve().parent)]
 
-OUTCOMES = ("right", "ours", "theirs", "bare", "not finite", "taken wrongly", "hang", "crash")
-LIMIT = 60  # seconds for a call
+import fuzz_arguments
+import fuzz_calls
+import fuzz_outcomes
+import fuzz_values
+import hypothesis
+import tensorflow as tf
+from hypothesis import strategies as st
+
 MEMORY = 24 << 30  # bytes of address space for a worker, so that a huge size cannot stop the machine
 
 
@@ -47,17 +41,12 @@ MEMORY = 24 << 30  # bytes of address space for a worker, so that a huge size ca
 
 def plans(calls: int, seed: int, world=None) -> list[tuple[str, dict[str, tuple[str, str]]]]:
     """Some calls: of each target the same number, with the arguments that are not good, their kinds and their texts."""
-    import fuzz_calls
-    import fuzz_values
-    import hypothesis
-    from hypothesis import strategies as st
-
     targets = (world or fuzz_calls.World()).targets()
     found = []
 
     def draw(name, target, count, number):
         near = {
-            argument: fuzz_values.values(fuzz_calls.category(argument, parameter.default))
+            argument: fuzz_values.values(fuzz_arguments.category(argument, parameter.default))
             for argument, parameter in target.arguments.items()
         }
         size = st.sampled_from([1, 1, min(2, len(near))])
@@ -85,124 +74,6 @@ def plans(calls: int, seed: int, world=None) -> list[tuple[str, dict[str, tuple[
     return found
 
 
-# ---- one call ----
-
-
-class Hang(BaseException):
-    """The time is up."""
-
-
-def _late(*_):
-    raise Hang
-
-
-def outcome(world, targets, plan) -> tuple[str, str]:
-    """What comes out of a call, and the message of its error."""
-    import fuzz_calls
-
-    name, changes = plan
-    target = targets[name]
-    texts = target.good | {argument: text for argument, (_, text) in changes.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        arguments = {argument: eval(text, dict(world.names)) for argument, text in texts.items()}
-    signal.setitimer(signal.ITIMER_REAL, LIMIT)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            result = target.function(**arguments)
-            used = [result] if target.use is None else [result, target.use(result)]
-            bad = "" if name.startswith("data.") else not_finite(used)  # data are checked where a model uses them
-    except Hang:
-        return "hang", ""
-    except BaseException as error:
-        return _raised(error)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    if bad:
-        return "not finite", bad
-    parameters = target.arguments
-    for argument, (kind, text) in changes.items():
-        if fuzz_calls.must_be_refused(name, argument, parameters[argument], kind, text):
-            return "taken wrongly", f"{argument}: {kind}"
-    return "right", ""
-
-
-OURS = (ValueError, TypeError, FileNotFoundError, FileExistsError, RuntimeError, ImportError, FloatingPointError)
-
-
-def _raised(error: BaseException) -> tuple[str, str]:
-    """Whose error it is: by the innermost frame, and by whether it was raised there or happened."""
-    import fuzz_calls
-
-    if fuzz_calls.OWN in str(error):
-        return "right", ""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    file, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
-    message = f"{type(error).__name__}: {' '.join(str(error).split())[:150]} ({pathlib.Path(file).name}:{line})"
-    if not file.startswith(str(ROOT / "kvae")):
-        return "theirs", message
-    raised = linecache.getline(file, line).lstrip().startswith("raise")
-    said = raised and isinstance(error, OURS) and len(str(error).split()) >= 4
-    return ("ours" if said else "bare"), message
-
-
-# What may be NaN, as the docstrings say.
-_DOCUMENTED = {
-    "Estimate": {"standard_error", "monte_carlo_error"},
-    "LogLikelihoods": {"standard_error"},
-    "CalibrationByElement": {"mean_square", "standard_error", "within_one", "within_two"},
-}
-
-
-def not_finite(value, where: str = "result") -> str:
-    """The place of the first NaN or infinity in what was returned; empty where there is none."""
-    import keras
-    import numpy as np
-    import tensorflow as tf
-    from tensorflow_probability import distributions as tfd
-
-    import kvae
-
-    if isinstance(value, (str, bytes, type(None), bool, pathlib.Path, type)) or callable(
-        getattr(value, "savefig", None)
-    ):
-        if hasattr(value, "savefig"):
-            value.savefig(io.BytesIO(), dpi=20)
-        return ""
-    if hasattr(value, "_fields") and not isinstance(value, kvae.data.Support):
-        may = _DOCUMENTED.get(type(value).__name__, set())
-        value = {name: one for name, one in value._asdict().items() if name not in may}
-    if isinstance(value, dict):
-        return next((bad for name, one in value.items() if (bad := not_finite(one, f"{where}.{name}"))), "")
-    if isinstance(value, (list, tuple)):
-        return next((bad for one in value if (bad := not_finite(one, where))), "")
-    if isinstance(value, keras.callbacks.History):
-        return not_finite(value.history, where) or not_finite(value.model.get_weights(), "weights")
-    if isinstance(value, keras.callbacks.Callback):
-        return ""
-    if isinstance(value, tfd.Distribution):
-        return not_finite(value.mean(), f"{where}.mean")
-    if isinstance(value, kvae.data.Split):
-        return ""  # it holds what it was given; what uses it checks that
-    if isinstance(value, kvae.data.Support):
-        return ""
-    if isinstance(value, tf.data.Dataset):
-        return not_finite(list(value.take(1).as_numpy_iterator()), where)
-    if isinstance(value, kvae.evaluate.Gaussian):
-        return not_finite([value.mean, value.covariance], where)
-    if isinstance(value, (int, float, np.generic, np.ndarray)) or tf.is_tensor(value):
-        array = np.asarray(value)
-        return "" if array.dtype.kind not in "fc" or np.isfinite(array).all() else where
-    return ""
-
-
 # ---- the worker, and who watches it ----
 
 
@@ -210,13 +81,11 @@ def work(plan_file: str, result_file: str, first: int) -> None:
     """Make the calls from number `first` on, and write down what comes out of each."""
     import resource
 
-    import fuzz_calls
     import matplotlib
-    import tensorflow as tf
 
     matplotlib.use("Agg")
     tf.get_logger().setLevel("ERROR")
-    signal.signal(signal.SIGALRM, _late)
+    signal.signal(signal.SIGALRM, fuzz_outcomes.late)
     planned = json.loads(pathlib.Path(plan_file).read_text())
     world = fuzz_calls.World()
     targets = world.targets()
@@ -234,7 +103,7 @@ def work(plan_file: str, result_file: str, first: int) -> None:
                 shutil.rmtree(place)
             shutil.copytree(template, place)
             os.chdir(place)
-            found, message = outcome(world, targets, planned[number])
+            found, message = fuzz_outcomes.outcome(world, targets, planned[number])
             if any(f".{one}" in name for one in fuzz_calls.CHANGING) or name.startswith("callbacks."):
                 try:
                     world.mend(name)
@@ -277,39 +146,10 @@ def _watch(process: subprocess.Popen, result_file: pathlib.Path) -> str:
         now = result_file.stat().st_size
         if now != size:
             size, since = now, time.monotonic()
-        if time.monotonic() - since > 3 * LIMIT + 60:
+        if time.monotonic() - since > 3 * fuzz_outcomes.LIMIT + 60:
             process.kill()
             return "hang"
     return "crash"
-
-
-# ---- what is printed ----
-
-
-def table(records: list[dict]) -> str:
-    """Counts of the outcomes by group of targets and in total, as Markdown."""
-    groups: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
-    for record in records:
-        for group in (record["target"].split(".")[0], "all"):
-            groups[group][record["outcome"]] += 1
-    rows = ["| | calls | " + " | ".join(OUTCOMES) + " |", "|---" * (len(OUTCOMES) + 2) + "|"]
-    order = [*sorted(group for group in groups if group != "all"), "all"]
-    for group in order:
-        counts = [sum(groups[group].values()), *(groups[group][one] for one in OUTCOMES)]
-        rows.append(f"| {group} | " + " | ".join(map(str, counts)) + " |")
-    return "\n".join(rows)
-
-
-def failures(records: list[dict]) -> list[str]:
-    """The distinct calls that came to something else than "right" or "ours", one line each."""
-    found: dict[tuple, str] = {}
-    for record in records:
-        if record["outcome"] in ("right", "ours"):
-            continue
-        changes = ", ".join(f"{name}={text}" for name, (_, text) in record["changes"].items())
-        key = (record["target"], record["outcome"], record["message"] or changes)
-        found.setdefault(key, f"{record['outcome']}: {record['target']}({changes}): {record['message']}")
-    return sorted(found.values())
 
 
 def main(arguments):
@@ -318,8 +158,8 @@ def main(arguments):
     del arguments
     started = time.time()
     records = run(flags.FLAGS.calls, flags.FLAGS.seed)
-    print(table(records), "\n")
-    print("\n".join(failures(records)))
+    print(fuzz_outcomes.table(records), "\n")
+    print("\n".join(fuzz_outcomes.failures(records)))
     if flags.FLAGS.output:
         pathlib.Path(flags.FLAGS.output).write_text("\n".join(map(json.dumps, records)))
     others = sum(record["outcome"] in ("theirs", "bare") for record in records)

@@ -8,10 +8,10 @@ import inspect
 import io
 import math
 import pathlib
-import types
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import fuzz_exports
 import keras
 import numpy as np
 import pandas as pd
@@ -21,19 +21,6 @@ import xarray as xr
 from scipy import sparse
 
 import kvae
-
-MODULES = (
-    "likelihoods", "posteriors", "priors", "objectives", "schedules", "networks", "data", "callbacks", "evaluate",
-    "plots", "export",
-)  # fmt: skip
-# What Keras or kvae calls, with values of their own; CONTRIBUTING.md says what each takes.
-HOOKS = {
-    "call", "step", "train_step", "test_step", "predict_step", "encode_features", "decode_features", "prepared",
-    "marked", "parts", "renew", "without_xla", "make_train_function", "make_test_function", "make_predict_function",
-    "get_config", "get_compile_config", "compile_from_config", "from_config", "get_metrics_result", "reset_metrics",
-    "quantize", "prior_draws",
-}  # fmt: skip
-METHODS = {"data": {"Split"}, "evaluate": {"Gaussian"}}  # the other classes' methods are hooks
 
 
 class Target(NamedTuple):
@@ -229,7 +216,7 @@ class World:
     def targets(self) -> dict[str, Target]:
         """All of them, by name; raises where the exports have one that is not known here, or the other way round."""
         found = {}
-        for name, function in _exports().items():
+        for name, function in fuzz_exports.exports().items():
             if name not in GOOD and not inspect.isclass(function):
                 raise KeyError(f"benchmarks/faults/fuzz_calls.py has no good call for kvae.{name}: add one to GOOD.")
             found[name] = Target(self._bound(name, function), GOOD.get(name, {}), self._use(name))
@@ -276,93 +263,3 @@ def _replace(array="X", y=None, sample_weight=None, scale=1.0, dynamic=False, ba
 def _with_posterior(encoder, decoder, posterior):
     objective = kvae.objectives.ELBO(beta=1.0 if posterior.has_density else 0.0)
     return kvae.VAE(encoder, decoder, posterior=posterior, objective=objective)
-
-
-def _exports() -> dict[str, Callable]:
-    """The public constructors, functions and methods, by name. Tuples that hold results are left out."""
-    found: dict[str, Any] = {"VAE": kvae.VAE, "load_model": kvae.load_model}
-    public = {name: getattr(kvae, name) for name in kvae.__all__ if name != "__version__"}
-    if unknown := {name for name, one in public.items() if isinstance(one, types.ModuleType)} ^ set(MODULES):
-        raise KeyError(f"The subpackages that kvae exports are others: {sorted(unknown)}.")
-    if unknown := {name for name, one in public.items() if not isinstance(one, types.ModuleType)} ^ set(found):
-        raise KeyError(f"The names that kvae exports are others: {sorted(unknown)}.")
-    found |= {f"VAE.{name}": one for name, one in _methods(kvae.VAE).items() if name not in HOOKS}
-    found |= {"VAE.__call__": kvae.VAE.__call__, "VAE.predict_on_batch": kvae.VAE.predict_on_batch}
-    for module in MODULES:
-        of = public[module]
-        for name in getattr(of, "__all__", [name for name in vars(of) if not name.startswith("_")]):
-            one = getattr(of, name)
-            own = getattr(one, "__module__", "").startswith("kvae" if hasattr(of, "__all__") else of.__name__)
-            if not (callable(one) and own) or (inspect.isclass(one) and issubclass(one, tuple)):
-                continue
-            found[f"{module}.{name}"] = one
-            if name in METHODS.get(module, ()):
-                found |= {f"{module}.{name}.{method}": function for method, function in _methods(one).items()}
-    return found
-
-
-def _methods(kind: type) -> dict[str, Callable]:
-    """The public methods that kvae defines."""
-    names = [name for name in dir(kind) if not name.startswith("_")]
-    found = {name: getattr(kind, name) for name in names}
-    kinds = (types.FunctionType, types.MethodType)
-    return {name: one for name, one in found.items() if isinstance(one, kinds) and one.__module__.startswith("kvae")}
-
-
-_COUNTS = (
-    "batch_size", "steps", "epochs", "steps_per_epoch", "validation_steps", "validation_batch_size", "chunk",
-    "draws", "seed", "levels", "channels", "epoch", "n",
-)  # fmt: skip
-_DATA = (
-    "x", "data", "train", "test", "z", "array", "codes", "factors", "x_train", "x_test", "x_validation", "mean",
-    "covariance", "images", "means", "scores", "frames", "starts", "ends", "code", "validation_data",
-)  # fmt: skip
-_BESIDE = (
-    "y", "condition", "mask", "sample_weight", "labels", "y_train", "y_test", "y_validation", "rows", "own",
-    "history", "per_dimension", "exact", "betas",
-)  # fmt: skip
-
-
-def category(name: str, default) -> str:
-    """What an argument takes: count, number, flag, text, path, array or other."""
-    if name in ("path", "filepath", "base", "data_dir"):
-        return "path"
-    if name in (*_DATA, *_BESIDE):
-        return "array"
-    if name in _COUNTS:
-        return "count"
-    for kind, what in ((bool, "flag"), (int, "count"), (float, "number"), (str, "text")):
-        if isinstance(default, kind):
-            return what
-    return "other"
-
-
-_NO_NUMBER = {
-    "complex", "text", "not finite", "boolean", "object", "container", "array of text", "data frame", "dataset",
-    "sparse", "model", "part", "callback", "split", "dict", "not finite array", "path", "generator",
-}  # fmt: skip
-_NO_ARRAY = {
-    "complex", "text", "object", "path", "array of text", "array of dates", "structured array", "complex array",
-    "callback", "part", "none",
-}  # fmt: skip
-
-
-def must_be_refused(target: str, argument: str, parameter: inspect.Parameter, kind: str, text: str) -> bool:
-    """Whether a value is certainly none of those that an argument takes; what is not certain is left alone."""
-    if kind == "none" and parameter.default is None:
-        return False
-    if kind == "boolean" and argument in ("verbose",):
-        return False
-    what = category(argument, _hashable(parameter.default))
-    if what in ("count", "number") and isinstance(parameter.default, (int, float)):
-        if kind == "fraction" and what == "count":
-            return True
-        return kind in _NO_NUMBER and argument not in ("kernel_size", "verbose", "ridge", "beta", "validation_freq")
-    if argument in ("x", "data", "array", "z", "x_train") and "plots." not in target and parameter.default is not None:
-        missing = kind == "not finite array" and not (".impute" in target or target.startswith("data."))
-        return missing or kind in _NO_ARRAY
-    return False
-
-
-def _hashable(default):
-    return default if isinstance(default, (bool, int, float, str)) else None
