@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
 from kvae.numerics.arguments import flag, is_number, shown, sizes, whole
 
@@ -55,11 +56,16 @@ def checked(event_shape, latent_dim) -> tuple[tuple[int, ...], int]:
 
 
 def check_activation(activation) -> None:
-    """Raise a ValueError unless Keras knows the activation."""
+    """Raise a ValueError unless Keras knows the activation, or it is a layer or a function that keeps the shape."""
+    features = tf.TensorSpec([None, 8], keras.config.dtype_policy().compute_dtype)
     try:
-        keras.activations.get(activation)
-    except (TypeError, ValueError):
+        function = keras.activations.get(activation)
+        if not isinstance(function, keras.Layer):
+            found = tf.function(function, autograph=False).get_concrete_function(features).structured_outputs
+            found.shape.assert_is_compatible_with(features.shape)
+            tf.debugging.assert_type(found, features.dtype)
+    except Exception as error:
         raise ValueError(
-            f"activation must be a name that Keras knows, such as 'relu' or 'gelu', or a function, got "
-            f"{shown(activation)}."
-        ) from None
+            "activation must be a name that Keras knows, such as 'relu' or 'gelu', or a function that keeps the shape "
+            f"and the dtype of a tensor, got {shown(activation)}."
+        ) from error

@@ -157,6 +157,10 @@ ROWS = {
     ],
     "networks.inputs.check_activation": [
         (lambda: networks.mlp((4,), 2, activation="rleu"), "a name that Keras knows, such as 'relu' .*, got 'rleu'"),
+        (
+            lambda: networks.mlp((4,), 2, activation=len),
+            "a name that Keras knows, .*, or a function that keeps the shape and the dtype of a tensor, got .*len",
+        ),
     ],
     "objectives.elbo.ELBO.__init__": [
         (lambda: objectives.ELBO(beta=-1), r"beta >= 0 or a schedule \(a callable of the step\), got -1"),

@@ -39,6 +39,17 @@ class NetworksTest(tf.test.TestCase, parameterized.TestCase):
         self.assertEqual(encoder.count_params(), 784 * 400 + 400 + 400 * 200 + 200)
         self.assertEqual(decoder.count_params(), 16 * 200 + 200 + 200 * 400 + 400)
 
+    def test_functions_as_activations(self):
+        """A function or a layer is what the units go through; one that changes shape or dtype is none."""
+        x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+        for activation in (tf.math.sin, abs, lambda h: h**2, keras.layers.Rescaling(3.0)):
+            encoder, _ = kvae.networks.mlp((4,), 2, hidden=(3,), activation=activation)
+            kernel, bias = encoder.get_layer("hidden_1").get_weights()
+            self.assertAllClose(encoder(x), activation(tf.constant(x @ kernel + bias)), rtol=1e-5)
+        for activation in (np.sin, "glu", lambda h: 1, lambda h: h[..., :2], lambda h: tf.cast(h, tf.int32)):
+            with self.assertRaisesRegex(ValueError, "that keeps the shape and the dtype of a tensor"):
+                kvae.networks.mlp((4,), 2, hidden=(4,), activation=activation)
+
     def test_projection_of_a_map_is_the_same_everywhere(self):
         _, decoder = kvae.networks.conv((6, 6, 2), 3, filters=(4,))
         likelihood = kvae.likelihoods.Bernoulli()
