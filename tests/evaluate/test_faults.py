@@ -32,6 +32,7 @@ def fitted(train, latent_dim=3, hidden=(32,), epochs=100, rate=2e-3, batch_size=
 
 
 class DeadTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_relu_at_a_large_rate(self):
         """The units of the encoder die in the first steps at a rate of 0.1, and not at 0.002."""
         data, said = kvae.data.load("digits", binarize="static"), []
@@ -46,6 +47,24 @@ class DeadTest(tf.test.TestCase):
         alive = fitted(data.train.x, 10, epochs=3, **parts)
         self.assertEqual(dead_networks(alive, data.test), ())
         self.assertNotIn("dead", diagnose(alive, data.test, probe_steps=0).faults)
+
+    def test_what_is_said_of_it(self):
+        """At the second epoch that it is found in."""
+        x, vae, said = RANDOM.normal(size=(40, 6)).astype(np.float32), make_vae(), []
+        watch = kvae.callbacks.Diagnose(x, every=1, say=said.append)
+        watch.set_model(vae)
+        watch.on_train_begin()
+        watch.on_epoch_end(0)
+        self.assertNotIn("dead", watch.found.faults)
+        layer = vae.encoder.get_layer("hidden_1")
+        layer.set_weights([layer.get_weights()[0], np.full(8, -1e3)])
+        watch.on_epoch_end(1)
+        watch.on_epoch_end(2)
+        self.assertLen(said, 1)
+        self.assertRegex(said[0], "^Epoch 3: Dead: the output of the encoder does not depend on its input")
+        self.assertEqual(watch.found.faults, ("dead",))
+        self.assertIn("a tenth of the learning rate, another activation", watch.found.text)
+        self.assertNotIn("Train for longer", watch.found.text)
 
     def test_which_network(self):
         x = kvae.data.Split(RANDOM.normal(size=(20, 6)).astype(np.float32))
@@ -145,6 +164,7 @@ def circle(n, seed) -> np.ndarray:
 
 
 class PriorGapTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_a_closed_curve(self):
         """Codes of a curve that are narrower than the prior by far; of two normal factors with noise they are not."""
         train, new = circle(500, 1), circle(200, 2)
@@ -174,6 +194,20 @@ class PriorGapTest(tf.test.TestCase):
         exact = 0.5 * (variance + b**2 - 1.0 - np.log(variance))
         self.assertLess(abs(found.mean - exact), 4 * found.standard_error)
         self.assertBetween(found.standard_error, 0.005, 0.05)
+
+    def test_what_is_said_of_known_codes(self):
+        """Noisy copies of u ~ N(0, 1), codes u + b: q(z) is nearly N(b, 1), whose KL from N(0, 1) is b^2 / 2."""
+        x = (RANDOM.normal(size=(400, 1)) + 0.1 * RANDOM.normal(size=(400, 8))).astype(np.float32)
+        vae = kvae.VAE(*kvae.networks.mlp((8,), 1, hidden=()), likelihood=kvae.likelihoods.Normal(0.1))
+        raw = np.log(np.expm1(0.03 - vae.posterior.floor))
+        for b, faults in ((0.0, ()), (1.2, ()), (3.0, ("prior gap",))):
+            vae.posterior.projection.set_weights([np.repeat([[1 / 8, 0.0]], 8, axis=0), np.array([b, raw])])
+            vae.likelihood.projection.set_weights([np.ones((1, 8)), np.full(8, -b)])
+            found = diagnose(vae, x[200:], x[:200], probe_steps=0)
+            self.assertEqual(found.faults, faults)
+            gap = found.figures["prior_gap"]
+            self.assertLess(abs(gap.mean - 0.5 * b**2), 4 * gap.standard_error + 0.05)
+        self.assertRegex(found.text, r"^Prior gap: of the KL term of \d\.\d\d nats, \d\.\d\d are not about x")
 
     def test_mixtures(self):
         z, mean, scale = RANDOM.normal(size=(5, 3)), RANDOM.normal(size=(5, 3)), RANDOM.random((5, 3)) + 0.1
