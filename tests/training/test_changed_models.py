@@ -272,15 +272,26 @@ def test_without_xla_where_it_cannot():
         make(compiled=False).compile()  # Keras' own layers are not even tried
 
 
-def test_several_models_are_no_retracing(caplog):
+USES = {
+    "encode": lambda vae: vae.encode(X),
+    "calibration": lambda vae: kvae.evaluate.calibration(vae, X, samples=2),
+    "predict": lambda vae: vae.predict(X, verbose=0),
+    "elbo": lambda vae: vae.elbo(X),
+    "sample": lambda vae: vae.sample(3),
+    "reconstruct": lambda vae: vae.reconstruct(X),
+    "fit": lambda vae: vae.fit(tf.data.Dataset.from_tensors(X), verbose=0),
+}
+
+
+@pytest.mark.parametrize("uses", [list(USES)[:3], pytest.param(list(USES), marks=pytest.mark.slow)], ids=["few", "all"])
+def test_several_models_are_no_retracing(uses, caplog):
     """Each model is traced once; a function that is traced again and again is still said to be."""
     tf.get_logger().propagate = True
     with caplog.at_level("WARNING", logger="tensorflow"):
         for _ in range(6):
             vae = make()
-            vae.encode(X), vae.elbo(X), vae.sample(3), vae.predict(X, verbose=0), vae.reconstruct(X)
-            vae.fit(tf.data.Dataset.from_tensors(X), verbose=0)
-            kvae.evaluate.calibration(vae, X, samples=2)
+            for use in uses:
+                USES[use](vae)
         assert "retracing" not in caplog.text
         function = tf.function(lambda x: x)
         for size in range(6):
