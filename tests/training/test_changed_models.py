@@ -40,7 +40,10 @@ FREEZE = {
 }
 
 
-@pytest.mark.parametrize("what", FREEZE)
+FAST = ("all_but_one", "encoder", "layer")  # a family and its projection, a network, a layer of one
+
+
+@pytest.mark.parametrize("what", [pytest.param(one, marks=[pytest.mark.slow] * (one not in FAST)) for one in FREEZE])
 def test_what_is_frozen_stays_frozen(what, tmp_path):
     vae = make(compiled=False, likelihood=kvae.likelihoods.Normal("learned"))
     FREEZE[what](vae)
