@@ -26,13 +26,16 @@ class Likelihood(Family):
         support: the `Support` of x.
         measure: "mass" or "density", what a log-probability is the logarithm of.
         per_element: how many parameters each element of the event has.
+        has_unit: whether it keeps a center and a spread of x, see `kvae.likelihoods.standardized`.
     """
 
     support: Support
     measure: str
     per_element = 1
+    has_unit = False
     other_projection_name = "other_projection"
     event_shape: tuple[int, ...]
+    shared_axes: int  # how many axes of the event the projection treats alike, those of a feature map
     columns: tuple[str, ...] | None = None  # of x, where the model was fitted to a data frame
 
     def __init__(self, project: bool = True, kernel_size: int = 1, name: str | None = None, dtype: str | None = None):
@@ -66,6 +69,7 @@ class Likelihood(Family):
         feature_shape, event_shape = tuple(feature_shape), tuple(event_shape)
         self.event_shape = event_shape
         place = feature_shape[:-1]
+        self.shared_axes = len(place)
         if place != event_shape[: len(place)]:
             raise ValueError(
                 f"The decoder's output has shape {feature_shape} for one example, and the event has shape "

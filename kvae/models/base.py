@@ -54,10 +54,11 @@ class LatentVariableModel(Trainer):
     # ---- before training ----
 
     def adapt(self, data) -> None:
-        """Set the output's bias from the data: for features of zero, p(x|z) has the mean of x over `data`.
+        """Start at the data: for features of zero, p(x|z) has the mean of x over `data`.
 
-        The bias is that of the likelihood's projection. Otherwise training spends its first epochs on it (Burda et al.
-        2016). Call it once, before `fit`.
+        This sets the bias of the likelihood's projection. Otherwise training spends its first epochs on it (Burda et
+        al. 2016). Where x has a unit, it sets the likelihood's center and spread, too, see
+        `kvae.likelihoods.standardized.Standardized`. Call it once, before `fit`.
 
         Args:
             data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
@@ -65,7 +66,7 @@ class LatentVariableModel(Trainer):
         Raises:
             ValueError: for a likelihood with project=False: the bias is in the decoder then.
         """
-        if self.likelihood.projection is None:
+        if self.likelihood.projection is None and not self.likelihood.has_unit:
             raise ValueError(
                 f"adapt sets the bias of the likelihood's projection, but {type(self.likelihood).__name__}("
                 "project=False) has none. Set the bias of the decoder's last layer."
