@@ -26,6 +26,9 @@ LIKELIHOODS = {
     "normal_learned": lambda **kw: kvae.likelihoods.Normal(scale="learned", **kw),
     "normal_optimal": lambda **kw: kvae.likelihoods.Normal(scale="optimal", **kw),
     "normal_local": lambda **kw: kvae.likelihoods.Normal(scale="local", **kw),
+    "normal_channel": lambda **kw: kvae.likelihoods.Normal(scale="learned", per="channel", **kw),
+    "normal_element": lambda **kw: kvae.likelihoods.Normal(scale="optimal", per="element", **kw),
+    "normal_element_local": lambda **kw: kvae.likelihoods.Normal(scale="local", per="element", **kw),
 }
 PRIORS = {
     "standard_normal": kvae.priors.StandardNormal,

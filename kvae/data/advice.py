@@ -1,6 +1,7 @@
 """What to say, before training, of data that a model takes but learns badly from."""
 
 import warnings
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -9,11 +10,21 @@ from kvae.data.splits import Split
 
 _ROWS = 4096  # that are looked at
 _LARGE = 1e4  # a model begins at a mean of 0 and a scale of 1
+_UNLIKE = 30.0  # between a column's size as the encoder sees it and 1, where the encoder sees it standardised
 _COARSE = 0.01  # standard deviations between neighbouring float32 numbers
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
-def advise(split: Split, likelihood: HasSupport, wide=None) -> None:
+class Explains(HasSupport, Protocol):
+    """A likelihood, as far as this advice is concerned."""
+
+    has_unit: bool
+
+    def seen(self, x) -> Any:
+        """What the encoder gets for x."""
+
+
+def advise(split: Split, likelihood: Explains, wide=None) -> None:
     """Warn of ranges that need scaling and of one-hot values that the likelihood does not keep.
 
     Args:
@@ -30,24 +41,50 @@ def advise(split: Split, likelihood: HasSupport, wide=None) -> None:
             warnings.warn(text, stacklevel=4)
 
 
-def _range(x: np.ndarray, split: Split, likelihood: HasSupport, wide) -> str | None:
+def _range(x: np.ndarray, split: Split, likelihood: Explains, wide) -> str | None:
+    """For real and positive numbers: sizes far from 1, and differences that float32 does not hold."""
     if np.isfinite(likelihood.support.high):
         return None
-    x = np.asarray(x if wide is None else wide[: len(x)], np.float64)
-    x = x if split.mask is None else np.where(split.mask[: len(x)], x, np.nan)
-    known = np.isfinite(x).any(axis=0)
+    mask = np.isfinite(x) if split.mask is None else np.asarray(split.mask[: len(x)], bool)
+    known = mask.any(axis=0)
     if not known.any():
         return None
-    low, high = np.nanmin(x[:, known]), np.nanmax(x[:, known])
-    if max(abs(low), abs(high)) < _LARGE:
+    if likelihood.has_unit and (text := _strange(x, mask, likelihood)):
+        return text
+    x = np.where(mask, np.asarray(x if wide is None else wide[: len(x)], np.float64), np.nan)[:, known]
+    low, high = np.nanmin(x), np.nanmax(x)
+    coarse = _coarse(x)
+    if max(abs(low), abs(high)) < _LARGE or (likelihood.has_unit and not coarse):
         return None
-    text = f"x ranges from {low:g} to {high:g}, far from the mean 0 and scale 1 that a model begins with. "
-    spread = np.nanstd(x[:, known], axis=0)
-    gap = _EPSILON * np.nanmax(np.abs(x[:, known]), axis=0)
-    if ((spread > 0) & (gap > _COARSE * spread)).any():
-        several = np.unique(x[:, known]).size, np.unique(x[:, known].astype(np.float32)).size
-        text += f"float32 keeps {several[1]} of its {several[0]} different values. "
-    return text + "Standardize it: (x - x.mean(axis=0)) / x.std(axis=0), in float64, with the training data's figures."
+    text = f"x ranges from {low:g} to {high:g}"
+    text += ". " if likelihood.has_unit else ", far from the mean 0 and scale 1 that a model begins with. "
+    text += (
+        f"{coarse}Standardize it: (x - x.mean(axis=0)) / x.std(axis=0), in float64, with the training data's figures"
+    )
+    return text + ("." if coarse else "; or take kvae.likelihoods.Normal(per='element') and call vae.adapt(x) first.")
+
+
+def _coarse(x: np.ndarray) -> str:
+    """What float32 loses of x, NaN where it is missing; empty where it loses little."""
+    spread, gap = np.nanstd(x, axis=0), _EPSILON * np.nanmax(np.abs(x), axis=0)
+    if not ((spread > 0) & (gap > _COARSE * spread)).any():
+        return ""
+    several = np.unique(x).size, np.unique(x.astype(np.float32)).size
+    return f"float32 keeps {several[1]} of its {several[0]} different values. "
+
+
+def _strange(x: np.ndarray, mask: np.ndarray, likelihood: Explains) -> str | None:
+    """For a likelihood with a center and a spread that are not those of x."""
+    seen = likelihood.seen(np.where(mask, x, likelihood.neutral).astype(likelihood.compute_dtype))
+    square = np.where(mask, np.square(np.asarray(seen, np.float64)), 0.0).sum(axis=0)
+    size = np.sqrt(square / np.maximum(mask.sum(axis=0), 1))
+    size = size[size > 0.0]  # not of constants, of which the encoder sees 0
+    if not size.size or (size.max() < _UNLIKE and size.min() > 1.0 / _UNLIKE):
+        return None
+    return (
+        f"Elements of x have sizes from {size.min():.3g} to {size.max():.3g} for the encoder, which works best with 1. "
+        "Call vae.adapt(x) before fit: it sets the center and the spread of each."
+    )
 
 
 def _one_hot(x: np.ndarray, likelihood: HasSupport, columns: tuple[str, ...] | None) -> str | None:

@@ -13,9 +13,9 @@ from kvae.models.resolve import check_model
 def independent_pixels(vae, train, test) -> Estimate:
     """The log-likelihood on `test` of the model without latents, in nats: every element by itself.
 
-    Each element gets the model's likelihood with the parameter that matches its mean over `train` (the maximum
-    likelihood; binary means are (n_1 + 1/2) / (N + 1)), and a normal the root-mean-square residual for its
-    scale. A VAE that does not beat this has learned nothing.
+    Each element gets the model's likelihood with the parameters of the largest likelihood over `train`, see
+    `kvae.likelihoods.Likelihood.fitted`; binary means are (n_1 + 1/2) / (N + 1). A normal with one scale gets the
+    root-mean-square residual for it. A VAE that does not beat this has learned nothing.
 
     Args:
         vae: for its likelihood.
@@ -25,19 +25,18 @@ def independent_pixels(vae, train, test) -> Estimate:
 
 
 def pixel_log_prob(vae, train) -> Callable[..., np.ndarray]:
-    """A function from data to log-probabilities `[N]`, float64, by the means over `train`; see `independent_pixels`."""
+    """A function from data to log-probabilities `[N]`, float64, fitted to `train`; see `independent_pixels`."""
     check_model(vae)
     likelihood, train = vae.likelihood, inputs.repeatable(train)
     mean, count = statistics.mean(train, likelihood)
-    if likelihood.support.integer:
-        mean = (mean * count + 0.5) / (count + 1.0)
-    config = likelihood.get_config() | {"project": False, "name": None}
-    if "scale" in config:
+    config = likelihood.get_config() | {"project": False, "kernel_size": 1, "name": None}
+    if "scale" in config and not likelihood.has_unit:
         config["scale"] = max(statistics.root_mean_square(train, likelihood, mean), 1e-3)
-    model = type(likelihood)(**config)
-    model.build(feature_shape=vae.event_shape, event_shape=vae.event_shape)
-    p = model.distribution(tf.constant(likelihood.matching(mean)[None], tf.float32))
-    neutral, dtype = likelihood.support.neutral, likelihood.compute_dtype
+    model, (*places, last) = type(likelihood)(**config), vae.event_shape
+    model.build(feature_shape=(*places, model.per_element * last), event_shape=vae.event_shape)
+    parameters = model.fitted(lambda function: statistics.mean(train, model, function)[0], count)
+    p = model.distribution(tf.constant(parameters[None], model.compute_dtype))
+    neutral, dtype = model.neutral, model.compute_dtype
 
     def log_prob(data):
         examples = (batch.filled(neutral, dtype) for batch in inputs.batches(data, likelihood))

@@ -32,7 +32,8 @@ class Columns(NamedTuple):
 
 def columns_of(vae, data) -> Columns | None:
     """The columns of a split; None unless events have one axis and a normal likelihood has one scale for all."""
-    if not isinstance(vae.likelihood, Normal) or len(vae.event_shape) != 1 or vae.event_shape[0] < 2:
+    one = isinstance(vae.likelihood, Normal) and not vae.likelihood.has_unit
+    if not one or len(vae.event_shape) != 1 or vae.event_shape[0] < 2:
         return None
     some = data.first(_ROWS)
     condition = None if vae.condition_shape is None else some.y

@@ -69,7 +69,8 @@ def unlike_columns(columns: Columns | None, names) -> Faults:
     text = f"Columns of unlike scale: the likelihood has one scale for all, {columns.scale:.3g}. Beside it the model "
     text += f"neglects {len(columns.neglected)} of {len(columns.variance)} columns, whose standard deviations are "
     text += f"{spread.min():.3g} to {spread.max():.3g} and of whose variance it explains less than half: "
-    text += f"{', '.join(called)}. Standardize the columns, or take a scale for each."
+    text += f"{', '.join(called)}. Take a scale for each, kvae.likelihoods.Normal(per='element'), "
+    text += "and call vae.adapt(train) before fit; or standardize the columns."
     return {"columns of unlike scale": text}
 
 

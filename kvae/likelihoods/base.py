@@ -170,6 +170,20 @@ class Likelihood(Family):
         """The first parameter of the p whose mean is `mean`, `[*event_shape]`: NumPy to NumPy, float64."""
         raise undefined(self, "matching")
 
+    def fitted(self, mean_of, count) -> np.ndarray:
+        """The parameters of the model without latents, the same for all examples: those of the largest likelihood.
+
+        They are what the decoder's output would be with project=False, `[*event_shape[:-1], per_element *
+        event_shape[-1]]`. Weights of its own are set, too. By default p has the mean of x; the mean of integers is
+        (n + 1/2) / (N + 1), so that no probability is 0.
+
+        Args:
+            mean_of: as for `adapt`.
+            count: in how many examples each element was observed, `[*event_shape]`.
+        """
+        mean = mean_of(lambda x: x)
+        return self.matching((mean * count + 0.5) / (count + 1.0) if self.support.integer else mean)
+
     def adapt(self, mean_of) -> None:
         """Start at the data: set the projection's bias so that zero features give p the mean of x.
 

@@ -40,10 +40,16 @@ def columns():
         ),
         (TIMES.astype(np.int64), "normal", "float32 keeps 20 of its 2400 different values"),
         (ONE_HOT, "bernoulli", "x is one-hot along its last axis, but Bernoulli takes the 3 values for independent"),
+        (1e6 * X, "normal", r"or take kvae.likelihoods.Normal\(per='element'\) and call vae.adapt\(x\) first"),
+        (
+            X * [1e-3, 1.0, 1.0, 50.0],
+            kvae.likelihoods.Normal(per="element"),
+            r"sizes from 0.001\d+ to 51.3 for the encoder.*Call vae.adapt\(x\) before fit",
+        ),
         (columns(), "normal", r"The columns \[1, 3\] hold only 0 and 1. Normal takes them for real numbers"),
         (pandas.DataFrame(columns(), columns=list("abcd")), "normal", r"The columns \['b', 'd'\] hold only 0 and 1"),
     ],
-    ids=["large", "times", "whole_times", "one_hot", "binary_columns", "named_columns"],
+    ids=["large", "times", "whole_times", "one_hot", "large_too", "units", "binary_columns", "named_columns"],
 )
 def test_said(x, likelihood, words):
     assert np.unique(TIMES.astype(np.float32)).size == 20

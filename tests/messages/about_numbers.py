@@ -117,7 +117,7 @@ ROWS = {
             r"\(project=False\) takes .* decoder's output must have shape \(6,\) .* has \(8,\). Give the last layer",
         ),
     ],
-    "likelihoods.normal.Normal.__init__": [
+    "likelihoods.normal.Normal._checked_scale": [
         (
             lambda: likelihoods.Normal("lerned"),
             "scale= a positive number, 'learned', 'optimal' or 'local', got 'lerned",
