@@ -35,6 +35,17 @@ class SchedulesTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, message):
             Cyclical(**arguments)
 
+    def test_held(self):
+        """An objective held at step 12 of 30 has the loss of that step at every step, and leaves the other as it was."""
+        beta = Linear(0.1, 2.0, 30)
+        objective, terms = kvae.objectives.ELBO(beta=beta), make_vae().terms(X)
+        held = objective.held(12)
+        for step in (0, 12, 40):
+            self.assertAllClose(held.loss(terms, step), objective.loss(terms, 12), rtol=1e-6)
+        self.assertAllClose(held.get_config()["beta"], 0.1 + 1.9 * 0.4)
+        self.assertEqual((held.scheduled(3), held.schedule_end), ({}, 0))
+        self.assertAllClose(objective.scheduled(30), {"beta": 2.0})
+
 
 class ShortFitTest(tf.test.TestCase, parameterized.TestCase):
     """Four batches an epoch."""

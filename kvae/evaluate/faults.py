@@ -131,9 +131,9 @@ def collapsed(vae, figures: Figures, unused) -> Faults:
     which = "all" if all_unused else "together, the"
     text = f"Collapsed: {which} {vae.latent_dim} latent dimensions carry {kl:.3f} nats, so that what is decoded hardly "
     text += "depends on x. "
-    beta = getattr(vae.objective, "weight", 1.0)
-    if isinstance(beta, float) and beta > 1.0:
-        text += f"Lower beta, which is {beta:g}"
+    beta = vae.objective.weights.get("beta")
+    if beta is not None and not beta.moves and beta.value > 1.0:
+        text += f"Lower beta, which is {beta.value:g}"
     elif _more_training_helps(figures) is False:
         text += "Lower the learning rate, check the scale of the likelihood"
     else:

@@ -10,7 +10,6 @@ from kvae.data import inputs
 from kvae.evaluate.estimates import Estimate, mean_of
 from kvae.evaluate.per_example import PerExample, per_example
 from kvae.numerics import noise
-from kvae.objectives import ELBO
 
 _BATCH, _PASSES = 64, 20
 _ROWS = 256  # that a network has to react to
@@ -34,16 +33,13 @@ def more_training(vae, data, train, found: PerExample, samples: int, seed: int, 
 
 
 def _copy(vae):
-    """A model with the same weights, compiled with Adam; a schedule of beta is fixed at its current value."""
+    """A model with the same weights, compiled with Adam; schedules of the objective stay as they are now."""
     parts = {name: keras.models.clone_model(getattr(vae, name)) for name in ("encoder", "decoder")}
     for name in ("posterior", "likelihood", "prior"):
         family = getattr(vae, name)
         parts[name] = type(family).from_config(family.get_config())
-    objective = vae.objective
-    if isinstance(objective, ELBO) and callable(objective.weight):
-        step = vae.optimizer.iterations if vae.compiled else objective.schedule_end
-        beta = float(objective.beta(tf.constant(int(step), tf.int64)))
-        objective = ELBO(objective.kl_form, beta, objective.samples, objective.free_bits)
+    step = int(vae.optimizer.iterations) if vae.compiled else vae.objective.schedule_end
+    objective = vae.objective.held(step)
     copy = type(vae)(**parts, objective=objective, seed=vae.seed)
     copy.set_weights(vae.get_weights())
     for own, other in zip(vae._flatten_layers(), copy._flatten_layers(), strict=True):  # from the outside in

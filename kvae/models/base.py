@@ -77,7 +77,7 @@ class LatentVariableModel(Trainer):
 
     @property
     def metrics(self):
-        """The trackers: loss, elbo, reconstruction, kl, and beta where it moves; see `kvae.training.trackers`."""
+        """The trackers: loss, elbo, reconstruction, kl, and schedules such as beta; see `kvae.training.trackers`."""
         return self.trackers.metrics
 
     def predict_step(self, data):
@@ -143,9 +143,8 @@ class LatentVariableModel(Trainer):
         loss = self.objective.loss(terms, iteration)  # [B]
         if terms.penalty is not None:
             loss += terms.penalty
-        self.trackers.update(
-            loss + penalty, reconstruction, kl, self.objective.beta(iteration), batch.weight, terms.details or {}
-        )
+        scheduled, details = self.objective.scheduled(iteration), terms.details or {}
+        self.trackers.update(loss + penalty, reconstruction, kl, scheduled, batch.weight, details)
         bad = [_not_finite(reconstruction), False if kl is None else _not_finite(kl)]
         if training:
             self.faults.update_state(self.draws.value, *bad, *self._outside(batch, checked))

@@ -72,7 +72,7 @@ class VAE(Inference):
         self.prior.pair(self.posterior)
         self.posterior.pair(self.prior)
         further = self.likelihood.trackers() | self.posterior.trackers()
-        self.trackers = Trackers(resolved.beta(tf.constant(0, tf.int64)) is not None, posterior.has_density, further)
+        self.trackers = Trackers(resolved.scheduled(tf.constant(0, tf.int64)), posterior.has_density, further)
         self.built = True
         self.renew()
         check_parts(self)

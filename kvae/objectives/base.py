@@ -1,10 +1,15 @@
 """What an objective is: a function from the log-densities of a step to a loss for each example."""
 
+import copy
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 
 from kvae.numerics.arguments import undefined
+from kvae.objectives.weights import Weight
 
 
 class Terms(NamedTuple):
@@ -36,8 +41,10 @@ class Objective:
 
     Attributes:
         samples: how many z to draw for each example.
+        weights: the arguments that may be schedules, by name.
     """
 
+    weights: Mapping[str, Weight] = MappingProxyType({})
     samples: int
 
     @property
@@ -51,22 +58,30 @@ class Objective:
         return False
 
     def kl(self, terms: Terms):
-        """The estimate of KL(q(z|x) || p(z)) that this objective uses and the model reports, `[B]`."""
-        raise undefined(self, "kl")
+        """The estimate of KL(q(z|x) || p(z)) that the model reports, `[B]`: the closed form, where there is one.
+
+        Elsewhere it is the mean of log q(z|x) - log p(z) over the samples.
+        """
+        return tf.reduce_mean(terms.log_qz_x - terms.log_pz, axis=0) if terms.kl is None else terms.kl
 
     def loss(self, terms: Terms, step):
         """What is minimised, `[B]`; `step` is the optimizer's, for schedules."""
         raise undefined(self, "loss")
 
-    def beta(self, step):
-        """The weight of the KL term at an optimizer step, a scalar, or None where it never moves."""
-        del step
-        return None
+    def scheduled(self, step) -> dict:
+        """What moves with the optimizer's step: names of arguments to their values at `step`, for the logs."""
+        return {name: weight(step) for name, weight in self.weights.items() if weight.moves}
 
     @property
     def schedule_end(self) -> int:
         """The optimizer step from which on no schedule changes anything."""
-        return 0
+        return max((weight.end for weight in self.weights.values()), default=0)
+
+    def held(self, step: int) -> "Objective":
+        """The objective whose schedules stay as they are at an optimizer step."""
+        found = copy.copy(self)
+        found.weights = {name: weight.held(step) for name, weight in self.weights.items()}
+        return found
 
     def get_config(self) -> dict:
         """Plain configuration: the constructor's arguments."""
@@ -75,4 +90,5 @@ class Objective:
     @classmethod
     def from_config(cls, config):
         """The objective that `get_config` described."""
-        return cls(**config)
+        restored = keras.saving.deserialize_keras_object
+        return cls(**{name: restored(value) if isinstance(value, dict) else value for name, value in config.items()})

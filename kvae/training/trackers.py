@@ -1,13 +1,13 @@
 """What a model counts while it trains and evaluates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 import tensorflow as tf
 
 
 class Trackers:
-    """Means over examples, in nats: `loss`, `elbo`, `reconstruction`, `kl`, and `beta` where it moves.
+    """Means over examples, in nats: `loss`, `elbo`, `reconstruction`, `kl`, and what is `scheduled`, such as `beta`.
 
     Without a density q(z|x) (`with_kl=False`) they are `loss` and `reconstruction`. Behind them come the metrics that
     the model's parts have by name (`further`).
@@ -16,32 +16,31 @@ class Trackers:
     the means of `reconstruction` and `kl`, so that it equals it in every log.
     """
 
-    def __init__(self, with_beta: bool, with_kl: bool = True, further: dict | None = None):
+    def __init__(self, scheduled: Iterable[str] = (), with_kl: bool = True, further: dict | None = None):
         self.with_kl, self.further = with_kl, further or {}
         self.loss = keras.metrics.Mean(name="loss")
         self.reconstruction = keras.metrics.Mean(name="reconstruction")
         self.kl = keras.metrics.Mean(name="kl")
         self.elbo = _Derived("elbo", lambda: self.reconstruction.result() - self.kl.result())
-        self.beta = keras.metrics.Mean(name="beta") if with_beta else None
+        self.scheduled = {name: keras.metrics.Mean(name=name) for name in scheduled}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics in the order they are logged."""
-        if not self.with_kl:
-            return [self.loss, self.reconstruction, *self.further.values()]
-        always: list[keras.metrics.Metric] = [self.loss, self.elbo, self.reconstruction, self.kl]
-        return [*always, *([] if self.beta is None else [self.beta]), *self.further.values()]
+        of_density = ([self.elbo], [self.kl]) if self.with_kl else ([], [])
+        always = [self.loss, *of_density[0], self.reconstruction, *of_density[1]]
+        return [*always, *self.scheduled.values(), *self.further.values()]
 
-    def update(self, loss, reconstruction, kl, beta, weight, details) -> None:
+    def update(self, loss, reconstruction, kl, scheduled, weight, details) -> None:
         """Count a batch: values `[B]` with weights `[B]`; kl is None where there is none.
 
-        `details` are values for the further metrics, by name.
+        `scheduled` and `details` are values by name, the latter for the further metrics.
         """
         for metric, value in ((self.loss, loss), (self.reconstruction, reconstruction), (self.kl, kl)):
             if value is not None:
                 metric.update_state(value, sample_weight=weight)
-        if self.beta is not None:
-            self.beta.update_state(beta)
+        for name, metric in self.scheduled.items():
+            metric.update_state(scheduled[name])
         for name, metric in self.further.items():
             metric.update_state(details[name], sample_weight=weight)
 

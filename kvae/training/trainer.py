@@ -106,14 +106,15 @@ class Trainer(Evaluator):
             return super().fit(**arguments)
 
     def _warn_if_short(self, steps: int, epochs: int) -> None:
-        """Warn where a fit of so many steps an epoch (0 where that is not known) ends before beta's schedule does."""
+        """Warn where a fit of so many steps an epoch (0 where that is not known) ends before a schedule does."""
         updates = steps * epochs // (self.optimizer.gradient_accumulation_steps or 1)
         last = int(self.optimizer.iterations) + updates
         if steps and last < self.objective.schedule_end:
+            scheduled = " and ".join(name for name, weight in self.objective.weights.items() if weight.moves)
             warnings.warn(
-                f"This fit ends at optimizer step {last}, before the schedule of beta does at step "
-                f"{self.objective.schedule_end}: the model is not trained on the ELBO then. Train for longer, or give "
-                "the schedule fewer steps.",
+                f"This fit ends at optimizer step {last}, before the schedule of {scheduled} does "
+                f"at step {self.objective.schedule_end}: the model is not trained at its last value. Train for longer, "
+                "or give the schedule fewer steps.",
                 stacklevel=4,
             )
 

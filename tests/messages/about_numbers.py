@@ -162,10 +162,10 @@ ROWS = {
             "a name that Keras knows, .*, or a function that keeps the shape and the dtype of a tensor, got .*len",
         ),
     ],
-    "objectives.elbo.ELBO.__init__": [
+    "objectives.weights.Weight.__init__": [
         (lambda: objectives.ELBO(beta=-1), r"beta >= 0 or a schedule \(a callable of the step\), got -1"),
     ],
-    "objectives.elbo.ELBO._check_ends": [
+    "objectives.weights.Weight._check_ends": [
         (
             lambda: objectives.ELBO(beta=schedules.Linear(-1.0)),
             "finite weights >= 0, but .* is -1.0 at step 0. Keep it",
@@ -183,14 +183,14 @@ ROWS = {
             "free_bits=0.1\\) needs a posterior and a prior that factorise.* Use posterior='diagonal_normal'",
         ),
     ],
-    "objectives.elbo.ELBO.beta": [
+    "objectives.weights.Weight.__call__": [
         (
             lambda: objectives.ELBO(beta=lambda step: len(step)),
             "schedule .* failed on a step that is a tensor .*Write it with TensorFlow's functions, for example tf.mi",
             TypeError,
         ),
     ],
-    "objectives.elbo._serialized": [
+    "objectives.weights.Weight.config": [
         (
             lambda: objectives.ELBO(beta=lambda step: 1.0).get_config(),
             "cannot be saved: beta is <function .*>, a plain function.* Use kvae.schedules.Linear",

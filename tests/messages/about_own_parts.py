@@ -71,7 +71,6 @@ UNDEFINED = {
     "likelihoods.base.Likelihood.distribution": _vae(likelihood=UnwrittenLikelihood),
     "likelihoods.base.Likelihood.draw": lambda: Likelihood().draw(None, X),
     "likelihoods.base.Likelihood.matching": lambda: Likelihood().matching(X),
-    "objectives.base.Objective.kl": lambda: Objective().kl(None),
     "objectives.base.Objective.loss": _vae(objective=Objective),
     "objectives.base.Objective.get_config": lambda: Objective().get_config(),
 }
