@@ -44,6 +44,10 @@ OBJECTIVES = {
     "elbo_cyclical": lambda: kvae.objectives.ELBO(beta=kvae.schedules.Cyclical(0.0, 1.0, 4, cycles=2)),
     "elbo_samples": lambda: kvae.objectives.ELBO(samples=3),
     "elbo_free_bits": lambda: kvae.objectives.ELBO(free_bits=0.1),
+    "elbo_path": lambda: kvae.objectives.ELBO(gradient="path", samples=2),
+    "iwae": kvae.objectives.IWAE,
+    "iwae_groups": lambda: kvae.objectives.IWAE(6, groups=3),
+    "iwae_doubly": lambda: kvae.objectives.IWAE(4, "doubly_reparameterized", groups=2),
 }
 NETWORKS = {  # name: (event shape, networks)
     "mlp": ((6,), lambda shape: kvae.networks.mlp(shape, LATENT, hidden=(8,))),

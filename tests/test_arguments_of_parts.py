@@ -49,7 +49,8 @@ WHOLE_NUMBERS = {
     "bottleneck": [lambda v: networks.resnet((4, 4, 1), 2, bottleneck=v)],
     "event_shape": [lambda v: networks.mlp((v,), 2), lambda v: networks.mlp(v, 2)],
     "condition": [lambda v: networks.mlp((4,), 2, condition=v), lambda v: networks.mlp((4,), 2, condition=(v,))],
-    "samples": [lambda v: objectives.ELBO(samples=v)],
+    "samples": [lambda v: objectives.ELBO(samples=v), lambda v: objectives.IWAE(samples=v)],
+    "groups": [lambda v: objectives.IWAE(groups=v)],
     "steps": [lambda v: schedules.Linear(steps=v), lambda v: schedules.Cyclical(steps=v)],
     "cycles": [lambda v: schedules.Cyclical(cycles=v)],
     "batch_size": [
@@ -127,7 +128,7 @@ def test_numpy_numbers_are_numbers():
     assert likelihoods.Normal(scale=f(0.5), momentum=f(0.5), floor=np.float64(0.25)).get_config()["scale"] == 0.5
     assert likelihoods.Normal(scale=np.array(0.5)).scale == likelihoods.Normal(scale=tf.constant(0.5)).scale == 0.5
     assert objectives.ELBO(beta=i(2), samples=i(3), free_bits=f(0.5)).get_config() == {
-        "kl": "auto", "beta": 2.0, "samples": 3, "free_bits": 0.5,
+        "kl": "auto", "beta": 2.0, "samples": 3, "free_bits": 0.5, "gradient": "plain",
     }  # fmt: skip
     split = Split(X, scale=f(0.5), batch_size=i(2), seed=np.uint32(7))
     assert (split.scale, split.batch_size, split.seed) == (0.5, 2, 7) and len(split.first(i(2))) == 2

@@ -36,7 +36,7 @@ class SchedulesTest(tf.test.TestCase, parameterized.TestCase):
             Cyclical(**arguments)
 
     def test_held(self):
-        """An objective held at step 12 of 30 has the loss of that step at every step, and leaves the other as it was."""
+        """Held at step 12 of 30, an objective has the loss of that step at every step; the other stays as it was."""
         beta = Linear(0.1, 2.0, 30)
         objective, terms = kvae.objectives.ELBO(beta=beta), make_vae().terms(X)
         held = objective.held(12)

@@ -105,12 +105,17 @@ def latent_shape(decoder) -> tuple[int]:
 
 
 def check_objective(objective, posterior) -> None:
-    """Raise a ValueError where the objective needs a density that the posterior does not have."""
+    """Raise a ValueError where the posterior has not what the objective needs: a density, or no weights of its own."""
     if objective.needs_density and not posterior.has_density:
         raise ValueError(
             f"The {type(posterior).__name__} posterior has no density, so {type(objective).__name__} cannot weigh its "
             "KL divergence. An autoencoder is VAE(..., posterior='deterministic', "
             "objective=kvae.objectives.ELBO(beta=0)); its loss is the reconstruction alone."
+        )
+    if objective.path_gradient and posterior.has_own_weights:
+        raise ValueError(
+            f"This gradient of {type(objective).__name__} holds the parameters of q(z|x) fast, but the "
+            f"{type(posterior).__name__} posterior has weights beside them. Use gradient='plain'."
         )
 
 

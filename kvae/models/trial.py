@@ -24,8 +24,9 @@ def check_parts(vae) -> None:
         condition = None if vae.condition_shape is None else tf.zeros([1, *vae.condition_shape])
         q = posterior.distribution(tf.zeros([1, *vae.encoder.output_shape[1:]], dtype))
         _check(posterior, q, latent)
-        z = posterior.draw(q, tf.zeros([1, 1, posterior.noise_size], dtype))
-        _check_draw(posterior, z, (1, 1, *latent))
+        samples = vae.objective.samples
+        z = posterior.draw(q, tf.zeros([samples, 1, posterior.noise_size], dtype))
+        _check_draw(posterior, z, (samples, 1, *latent))
         p = vae.prior_distribution(condition)
         _check(prior, p, latent, ((), (1,)))
         _check_draw(prior, prior.draw(p, tf.zeros([1, prior.noise_size], dtype)), (1, *latent))

@@ -11,6 +11,7 @@ from kvae.models.inference import Inference
 from kvae.models.saving import check_saved
 from kvae.models.trial import check_parts
 from kvae.numerics import arguments, divergences
+from kvae.numerics.paths import WeightedPath
 from kvae.objectives import Objective, Terms
 from kvae.training.trackers import Trackers
 
@@ -83,8 +84,13 @@ class VAE(Inference):
     def _terms(self, batch, eps, training=False) -> Terms:
         """From x and noise to the three log-densities."""
         x, condition, mask, weight = batch
-        q = self.posterior.distribution(self.encode_features(batch, training))  # encode
+        parameters = self.posterior.parameters(self.encode_features(batch, training))  # encode
+        q = self.posterior.of(parameters)
         z, log_qz_x = self.posterior.drawn(q, eps)  # z = g(eps, phi, x): [S, B, D]
+        path = WeightedPath() if training and self.objective.path_gradient else None
+        if path is not None:
+            z = path(z)
+            log_qz_x = self.posterior.of(tf.stop_gradient(parameters)).log_prob(z)
         prior = self.prior_distribution(condition)
         p = self.likelihood.distribution(self.decode_features(z, condition, training))  # decode
         details = None
@@ -93,7 +99,7 @@ class VAE(Inference):
         if training:
             p = self.likelihood.calibrated(x, p, weight, mask)
             self.posterior.update(q, weight)
-        return Terms(
+        terms = Terms(
             log_px_z=self.likelihood.log_prob(p, x, mask),  # at the input x
             log_pz=prior.log_prob(z),
             log_qz_x=log_qz_x,
@@ -103,6 +109,9 @@ class VAE(Inference):
             penalty=self.posterior.penalty(q),
             details=details,
         )
+        if path is not None:
+            path.weight = self.objective.path_weight(terms)
+        return terms
 
     def prior_distribution(self, condition=None):
         """p(z), or p(z|c) for conditions that are `prepared`."""

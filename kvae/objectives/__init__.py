@@ -2,5 +2,6 @@
 
 from kvae.objectives.base import Objective, Terms
 from kvae.objectives.elbo import ELBO
+from kvae.objectives.iwae import IWAE
 
-__all__ = ["ELBO", "Objective", "Terms"]
+__all__ = ["ELBO", "IWAE", "Objective", "Terms"]

@@ -45,6 +45,19 @@ class Objective:
     """
 
     weights: Mapping[str, Weight] = MappingProxyType({})
+
+    @property
+    def path_gradient(self) -> bool:
+        """Whether, in training, log q(z|x) has a gradient through z alone: the parameters of q in it are held fast.
+
+        It wants a posterior whose only weights are those of its projection.
+        """
+        return False
+
+    def path_weight(self, terms: Terms):
+        """With `path_gradient`, what the gradient through each z is multiplied by, `[S, B]`; None for 1."""
+        del terms
+
     samples: int
 
     @property

@@ -27,8 +27,13 @@ class ELBO(Objective):
         samples: how many z to draw for each example, at least 1.
         free_bits: lambda >= 0 in nats: the KL term becomes sum_j max(mean over the batch of KL_j, lambda), so
             that a dimension below lambda is not pushed down further (Kingma et al. 2016, arXiv 1606.04934).
+        gradient: "plain" or "path". With "path" the gradient of log q(z|x) is that through z alone, without the one
+            through the parameters of q, whose mean is 0. It falls to 0 where q(z|x) is the posterior p(z|x), for every
+            draw. The KL term is then the Monte Carlo one. It is for posteriors whose only weights are those of the
+            projection.
 
-    References: Kingma, Welling (2013), arXiv 1312.6114. Higgins et al. (2017), beta-VAE.
+    References: Kingma, Welling (2013), arXiv 1312.6114. Higgins et al. (2017), beta-VAE. Roeder, Wu, Duvenaud (2017),
+    Sticking the landing, arXiv 1703.09194.
     """
 
     def __init__(
@@ -37,11 +42,17 @@ class ELBO(Objective):
         beta: float | Callable = 1.0,
         samples: int = 1,
         free_bits: float = 0.0,
+        gradient: str = "plain",
     ):
         self.kl_form = choice("kl", kl, ("auto", "analytic", "monte_carlo"))
         self.samples = whole("samples", samples, 1)
         self.free_bits = number("free_bits", free_bits, least=0.0)
         self.weights = {"beta": Weight("ELBO", "beta", beta)}
+        self.gradient = choice("gradient", gradient, ("plain", "path"))
+        if self.gradient == "path" and self.needs_closed_form:
+            raise ValueError(
+                "ELBO(gradient='path') has a KL term by Monte Carlo: leave kl='analytic' and free_bits= out."
+            )
 
     @property
     def needs_density(self):
@@ -53,6 +64,11 @@ class ELBO(Objective):
         """Whether it asks for one, or for its dimensions."""
         return self.kl_form == "analytic" or self.free_bits > 0.0
 
+    @property
+    def path_gradient(self) -> bool:
+        """Whether the gradient is that through z alone."""
+        return self.gradient == "path" and self.needs_density
+
     def kl(self, terms):
         """The closed form or the Monte Carlo estimate of the KL term, `[B]`."""
         if self.kl_form == "analytic" and terms.kl is None:
@@ -60,7 +76,8 @@ class ELBO(Objective):
                 "ELBO(kl='analytic') needs a KL in closed form between this posterior and this prior, and "
                 "none is registered with TFP. Use kl='auto' or kl='monte_carlo'."
             )
-        return super().kl(terms._replace(kl=None) if self.kl_form == "monte_carlo" else terms)
+        by_draws = self.kl_form == "monte_carlo" or self.gradient == "path"
+        return super().kl(terms._replace(kl=None) if by_draws else terms)
 
     def loss(self, terms, step):
         """-E_q log p(x|z) + beta KL, `[B]`."""
@@ -85,5 +102,5 @@ class ELBO(Objective):
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
-        own = {"kl": self.kl_form, "samples": self.samples, "free_bits": self.free_bits}
+        own = {"kl": self.kl_form, "samples": self.samples, "free_bits": self.free_bits, "gradient": self.gradient}
         return own | {"beta": self.weights["beta"].config()}

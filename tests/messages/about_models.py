@@ -13,6 +13,10 @@ class Net(keras.Model):
         return x
 
 
+class _Flow(kvae.posteriors.DiagonalNormal):
+    has_own_weights = True
+
+
 def _maps(inputs, outputs=lambda tensors: tensors[0]):
     """A model with inputs of these shapes, by name."""
     tensors = [keras.Input(shape, name=name) for name, shape in inputs.items()]
@@ -134,6 +138,10 @@ ROWS = {
         (
             lambda: kvae.VAE(*mlp(), posterior="deterministic"),
             "has no density, so ELBO cannot weigh its KL.*An autoencod",
+        ),
+        (
+            lambda: kvae.VAE(*mlp(), posterior=_Flow(), objective=kvae.objectives.ELBO(gradient="path")),
+            "gradient of ELBO holds the parameters of q.* fast, but the _Flow posterior has weights beside them. Use",
         ),
     ],
     "models.resolve.build": [

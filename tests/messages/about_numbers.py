@@ -171,6 +171,18 @@ ROWS = {
             "finite weights >= 0, but .* is -1.0 at step 0. Keep it",
         ),
     ],
+    "objectives.elbo.ELBO.__init__": [
+        (
+            lambda: objectives.ELBO("analytic", gradient="path"),
+            "gradient='path'.* has a KL term by Monte Carlo: leave kl='analytic' and free_bits= out",
+        ),
+    ],
+    "objectives.iwae.IWAE.__init__": [
+        (
+            lambda: objectives.IWAE(6, groups=4),
+            "IWAE needs groups of equal size: samples=6 is no multiple of groups=4",
+        ),
+    ],
     "objectives.elbo.ELBO.kl": [
         (
             lambda: objectives.ELBO("analytic").kl(objectives.Terms(*[None] * 6)),
