@@ -66,7 +66,7 @@ def _codes(vae, data, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     q = vae.posterior.of(tf.concat(parameters, axis=0))
     n = int(q.batch_shape[0])
     eps = noise.normal(seed, noise.DRAWS, 0, n, vae.posterior.noise_size, vae.posterior.compute_dtype)
-    z, mean, scale = vae.posterior.draw(q, eps[None])[0], q.mean(), q.stddev()
+    z, mean, scale = vae.posterior.draw(q, eps[None])[0], vae.posterior.center(q), vae.posterior.spread(q)
     return np.asarray(z, np.float64), np.asarray(mean, np.float64), np.asarray(scale, np.float64)
 
 

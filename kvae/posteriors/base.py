@@ -72,6 +72,10 @@ class Posterior(Family):
         """The z `[B, D]` that stands for x where nothing is drawn: the mean of q, where it has a closed form."""
         return q.mean()
 
+    def spread(self, q):
+        """How wide q is about its center, `[B, D]`: its standard deviations, where they have a closed form."""
+        return q.stddev()
+
     def pair(self, prior) -> None:
         """Take what this posterior has to know of the model's prior. Both are built."""
 
@@ -81,6 +85,7 @@ class Posterior(Family):
 
     def update(self, q, weight) -> None:
         """In a training step, move the weights that no gradient moves; `weight` `[B]` is that of the examples."""
+        del q, weight
 
     def trackers(self) -> dict:
         """New metrics by name, which the model reports beside the ELBO; see `details`."""
@@ -93,7 +98,7 @@ class Posterior(Family):
 
     def export(self, q) -> dict:
         """What the SavedModel's `encode` puts out for q: names to tensors `[B, ...]`."""
-        return {"mean": self.center(q), "scale": q.stddev()}
+        return {"mean": self.center(q), "scale": self.spread(q)}
 
 
 class NormalPosterior(Posterior):
