@@ -17,6 +17,12 @@ POSTERIORS = {
     "full_normal": kvae.posteriors.FullNormal,
     "deterministic": kvae.posteriors.Deterministic,
 }
+HIERARCHIES = {  # with the prior beside them, of as many groups
+    "top_down": kvae.posteriors.TopDown,
+    "top_down_three": lambda **kw: kvae.posteriors.TopDown(groups=(1, 1, 1), hidden=(), residual=False, **kw),
+    "ladder": kvae.posteriors.Ladder,
+    "bottom_up": kvae.posteriors.BottomUp,
+}
 DENSITIES = {name: make for name, make in POSTERIORS.items() if make.has_density}
 LIKELIHOODS = {
     "bernoulli": kvae.likelihoods.Bernoulli,
@@ -33,6 +39,7 @@ LIKELIHOODS = {
 PRIORS = {
     "standard_normal": kvae.priors.StandardNormal,
     "conditional_normal": kvae.priors.ConditionalNormal,  # as a model in test_conditional.py
+    "hierarchical": lambda **kw: kvae.priors.Hierarchical(hidden=(4,), **kw),
 }
 OBJECTIVES = {
     "elbo": kvae.objectives.ELBO,
@@ -80,7 +87,11 @@ MODELS = {
     **{
         f"prior_{name}": {"prior": make}
         for name, make in PRIORS.items()
-        if not make.conditional and name not in DEFAULTS
+        if not make().conditional and name not in DEFAULTS
+    },
+    **{
+        f"hierarchy_{name}": {"posterior": make, "prior": functools.partial(kvae.priors.Hierarchical, make().groups)}
+        for name, make in HIERARCHIES.items()
     },
     **{f"objective_{name}": {"objective": make} for name, make in OBJECTIVES.items() if name not in DEFAULTS},
     **{f"network_{name}": {"network": name} for name in NETWORKS if name not in DEFAULTS},

@@ -94,7 +94,9 @@ class _Served:
         log_px_z = self.vae.likelihood.log_prob(p, batch.x, batch.mask)
         log_pz, log_qz_x = prior.log_prob(z), tf.concat([log_q, q.log_prob(center)], axis=0)
         exact = divergences.kl(q, prior)
-        kl = self.vae.objective.kl(Terms(log_px_z[:1], log_pz[:1], log_qz_x[:1], exact, None, drawn))
+        groups = divergences.kl_per_group(q, prior, drawn)
+        terms = Terms(log_px_z[:1], log_pz[:1], log_qz_x[:1], exact, None, drawn, kl_per_group=groups)
+        kl = self.vae.objective.kl(terms)
         return {
             "elbo": log_px_z[0] - kl,
             "reconstruction": log_px_z[0],

@@ -34,7 +34,8 @@ def check_parts(vae) -> None:
         _check(likelihood, likelihood.distribution(features), vae.event_shape)
         log_pz, log_qz = p.log_prob(z), q.log_prob(z) if posterior.has_density else None
         exact = divergences.kl(q, p), divergences.kl_per_dim(q, p)
-        vae.objective.loss(Terms(tf.zeros_like(log_pz), log_pz, log_qz, *exact, z), tf.constant(0, tf.int64))
+        terms = Terms(tf.zeros_like(log_pz), log_pz, log_qz, *exact, z, kl_per_group=divergences.kl_per_group(q, p, z))
+        vae.objective.loss(terms, tf.constant(0, tf.int64))
 
 
 def _check(part, found, event: tuple, batches: tuple = ((1,),)) -> None:

@@ -108,6 +108,7 @@ class VAE(Inference):
             z=z,
             penalty=self.posterior.penalty(q),
             details=details,
+            kl_per_group=divergences.kl_per_group(q, prior, z),
         )
         if path is not None:
             path.weight = self.objective.path_weight(terms)

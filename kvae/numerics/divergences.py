@@ -3,6 +3,8 @@
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from kvae.numerics.grouped_normal import GroupedNormal
+
 
 def kl(q, p):
     """KL(q || p) in nats, batch-shaped, from TFP's registry; None where no closed form is registered.
@@ -35,3 +37,21 @@ def kl_per_dim(q, p):
     if not (isinstance(q, tfd.MultivariateNormalDiag) and isinstance(p, tfd.MultivariateNormalDiag)):
         return None
     return tfd.kl_divergence(tfd.Normal(q.mean(), q.stddev()), tfd.Normal(p.mean(), p.stddev()))
+
+
+def kl_per_group(q, p, z):
+    """An unbiased estimate of the terms of KL(q || p) group by group, `[B, L]`, at draws z `[S, B, D]` of q.
+
+    None unless both are `GroupedNormal` with the same groups. The sum over the last axis estimates KL(q || p). Where q
+    and p draw the groups in the same order, each term is the mean over the draws of the closed form KL(q_l || p_l)
+    given the groups drawn before. Otherwise it is that of log q_l - log p_l.
+    """
+    if not (isinstance(q, GroupedNormal) and isinstance(p, GroupedNormal) and q.group_sizes == p.group_sizes):
+        return None
+    terms = []
+    for one, of_q, of_p in zip(q.split(z), q.given(z), p.given(z), strict=True):
+        ours, theirs = tfd.Normal(*of_q), tfd.Normal(*of_p)
+        each = tfd.kl_divergence(ours, theirs) if q.order == p.order else ours.log_prob(one) - theirs.log_prob(one)
+        each = tf.reduce_sum(each + tf.zeros_like(one), axis=-1)  # the top group's has no axis of draws
+        terms.append(tf.reduce_mean(each, axis=0))
+    return tf.stack(terms, axis=-1)

@@ -24,6 +24,8 @@ class Terms(NamedTuple):
         z: the samples, `[S, B, D]`.
         penalty: what the posterior adds to the loss alone, `[B]`, or None.
         details: names to what else the model reports, examples first; of steps, and None elsewhere.
+        kl_per_group: the terms of the KL divergence group by group, at the samples, `[B, L]`, or None where z has no
+            groups; see `kvae.numerics.divergences.kl_per_group`.
     """
 
     log_px_z: tf.Tensor
@@ -34,6 +36,7 @@ class Terms(NamedTuple):
     z: tf.Tensor
     penalty: tf.Tensor | None = None
     details: dict | None = None
+    kl_per_group: tf.Tensor | None = None
 
 
 class Objective:
@@ -73,9 +76,14 @@ class Objective:
     def kl(self, terms: Terms):
         """The estimate of KL(q(z|x) || p(z)) that the model reports, `[B]`: the closed form, where there is one.
 
-        Elsewhere it is the mean of log q(z|x) - log p(z) over the samples.
+        Of a hierarchy of latents it is the sum of those of the groups at the samples. Elsewhere it is the mean of
+        log q(z|x) - log p(z) over the samples.
         """
-        return tf.reduce_mean(terms.log_qz_x - terms.log_pz, axis=0) if terms.kl is None else terms.kl
+        if terms.kl is not None:
+            return terms.kl
+        if terms.kl_per_group is not None:
+            return tf.reduce_sum(terms.kl_per_group, axis=-1)
+        return tf.reduce_mean(terms.log_qz_x - terms.log_pz, axis=0)
 
     def loss(self, terms: Terms, step):
         """What is minimised, `[B]`; `step` is the optimizer's, for schedules."""

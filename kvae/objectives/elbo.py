@@ -19,14 +19,16 @@ class ELBO(Objective):
     beta = 1 the loss is -E_q [log p(x, z) - log q(z|x)] (the joint-contrastive form). Both have the same mean.
 
     Args:
-        kl: "analytic", "monte_carlo", or "auto": analytic where the closed form exists.
+        kl: "analytic", "monte_carlo", or "auto": analytic where the closed form exists. Of a hierarchy of latents
+            "auto" takes the closed form of each group given the groups above at z: it varies less than "monte_carlo".
         beta: the weight of the KL term, at least 0; or a schedule, any callable from the optimizer's step to
             a weight (`kvae.schedules`, `keras.optimizers.schedules`). 1 is exactly the ELBO. Only the loss
             contains beta: the reported elbo, reconstruction and kl do not. A schedule is called at its ends (step 0,
             `schedule_end` and a million) when the objective is made, and must be finite and at least 0 there.
         samples: how many z to draw for each example, at least 1.
         free_bits: lambda >= 0 in nats: the KL term becomes sum_j max(mean over the batch of KL_j, lambda), so
-            that a dimension below lambda is not pushed down further (Kingma et al. 2016, arXiv 1606.04934).
+            that a dimension below lambda is not pushed down further (Kingma et al. 2016, arXiv 1606.04934). Of a
+            hierarchy of latents j counts the groups.
         gradient: "plain" or "path". With "path" the gradient of log q(z|x) is that through z alone, without the one
             through the parameters of q, whose mean is 0. It falls to 0 where q(z|x) is the posterior p(z|x), for every
             draw. The KL term is then the Monte Carlo one. It is for posteriors whose only weights are those of the
@@ -77,7 +79,7 @@ class ELBO(Objective):
                 "none is registered with TFP. Use kl='auto' or kl='monte_carlo'."
             )
         by_draws = self.kl_form == "monte_carlo" or self.gradient == "path"
-        return super().kl(terms._replace(kl=None) if by_draws else terms)
+        return super().kl(terms._replace(kl=None, kl_per_group=None) if by_draws else terms)
 
     def loss(self, terms, step):
         """-E_q log p(x|z) + beta KL, `[B]`."""
@@ -89,12 +91,13 @@ class ELBO(Objective):
     def _rate(self, terms):
         if self.free_bits == 0.0:
             return self.kl(terms)
-        if terms.kl_per_dim is None:
+        parts = terms.kl_per_group if terms.kl_per_dim is None else terms.kl_per_dim
+        if parts is None:
             raise ValueError(
                 f"ELBO(free_bits={self.free_bits:g}) needs a posterior and a prior that factorise over dimensions. Use "
                 "posterior='diagonal_normal' and prior='standard_normal', or free_bits=0."
             )
-        return tf.reduce_sum(tf.maximum(tf.reduce_mean(terms.kl_per_dim, axis=0), self.free_bits))
+        return tf.reduce_sum(tf.maximum(tf.reduce_mean(parts, axis=0), self.free_bits))
 
     def beta(self, step):
         """The weight of the KL term at an optimizer step."""

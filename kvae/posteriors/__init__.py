@@ -1,8 +1,11 @@
 """Approximate posteriors q(z|x). To add one, see CONTRIBUTING.md."""
 
 from kvae.posteriors.base import Posterior
+from kvae.posteriors.bottom_up import BottomUp
 from kvae.posteriors.deterministic import Deterministic
 from kvae.posteriors.diagonal_normal import DiagonalNormal
 from kvae.posteriors.full_normal import FullNormal
+from kvae.posteriors.ladder import Ladder
+from kvae.posteriors.top_down import TopDown
 
-__all__ = ["Deterministic", "DiagonalNormal", "FullNormal", "Posterior"]
+__all__ = ["BottomUp", "Deterministic", "DiagonalNormal", "FullNormal", "Ladder", "Posterior", "TopDown"]

@@ -14,10 +14,12 @@ class Prior(Part):
     Class attributes:
         conditional: True where the prior depends on the condition.
         has_bijector: False where the distribution has none; then no annealed chains run back to it.
+        group_sizes: of the groups of z that are drawn one after another, see `Hierarchical`; None where z is one.
     """
 
     conditional = False
     has_bijector = True
+    group_sizes: tuple[int, ...] | None = None
 
     def build(self, latent_dim, condition_shape=None):
         """Take the number of latent dimensions, and the shape of one condition."""
