@@ -55,6 +55,16 @@ OBJECTIVES = {
     "iwae": kvae.objectives.IWAE,
     "iwae_groups": lambda: kvae.objectives.IWAE(6, groups=3),
     "iwae_doubly": lambda: kvae.objectives.IWAE(4, "doubly_reparameterized", groups=2),
+    "capacity": lambda: kvae.objectives.Capacity(2.0, gamma=10.0),
+    "capacity_linear": lambda: kvae.objectives.Capacity(kvae.schedules.Linear(0.0, 2.0, 4), gamma=10.0, samples=2),
+    "total_correlation": kvae.objectives.TotalCorrelation,
+    "total_correlation_linear": lambda: kvae.objectives.TotalCorrelation(
+        kvae.schedules.Linear(0.0, 4.0, 4), alpha=0.5, gamma=2.0, dataset_size=16, samples=2
+    ),
+    "mmd": kvae.objectives.MMD,
+    "mmd_linear": lambda: kvae.objectives.MMD(
+        10.0, beta=kvae.schedules.Linear(0.0, 1.0, 4), kernel="rbf", bandwidths=(0.5, 1.0), samples=2
+    ),
 }
 NETWORKS = {  # name: (event shape, networks)
     "mlp": ((6,), lambda shape: kvae.networks.mlp(shape, LATENT, hidden=(8,))),
@@ -94,6 +104,7 @@ MODELS = {
         for name, make in HIERARCHIES.items()
     },
     **{f"objective_{name}": {"objective": make} for name, make in OBJECTIVES.items() if name not in DEFAULTS},
+    "objective_mmd_deterministic": {"posterior": POSTERIORS["deterministic"], "objective": OBJECTIVES["mmd"]},
     **{f"network_{name}": {"network": name} for name in NETWORKS if name not in DEFAULTS},
     "kernel_size": {"network": "conv_one_level", "likelihood": lambda: kvae.likelihoods.Bernoulli(kernel_size=3)},
     "kernel_size_even": {"network": "conv_odd", "likelihood": lambda: kvae.likelihoods.Normal("local", kernel_size=2)},

@@ -143,7 +143,8 @@ class LatentVariableModel(Trainer):
         loss = self.objective.loss(terms, iteration)  # [B]
         if terms.penalty is not None:
             loss += terms.penalty
-        scheduled, details = self.objective.scheduled(iteration), terms.details or {}
+        scheduled = self.objective.scheduled(iteration)
+        details = (terms.details or {}) | self.objective.details(terms)
         self.trackers.update(loss + penalty, reconstruction, kl, scheduled, batch.weight, details)
         bad = [_not_finite(reconstruction), False if kl is None else _not_finite(kl)]
         if training:

@@ -13,10 +13,11 @@ _EVENT = "tfd.Independent(p, 1) makes the last axis of a batch an event."
 def check_parts(vae) -> None:
     """Raise a ValueError where a part's distribution or draw has a wrong shape, or the objective lacks what it needs.
 
-    kvae's own parts fit, and are left out but for objectives that need a closed form.
+    kvae's own parts fit, and are left out but for objectives that need a closed form or single dimensions.
     """
     parts = vae.posterior, vae.prior, vae.likelihood, vae.objective
-    if all(type(part).__module__.startswith("kvae.") for part in parts) and not vae.objective.needs_closed_form:
+    asking = vae.objective.needs_closed_form or vae.objective.needs_pairs
+    if all(type(part).__module__.startswith("kvae.") for part in parts) and not asking:
         return
     with tf.init_scope():  # eagerly, also where a graph is being built
         posterior, prior, likelihood = vae.posterior, vae.prior, vae.likelihood
@@ -34,7 +35,10 @@ def check_parts(vae) -> None:
         _check(likelihood, likelihood.distribution(features), vae.event_shape)
         log_pz, log_qz = p.log_prob(z), q.log_prob(z) if posterior.has_density else None
         exact = divergences.kl(q, p), divergences.kl_per_dim(q, p)
-        terms = Terms(tf.zeros_like(log_pz), log_pz, log_qz, *exact, z, kl_per_group=divergences.kl_per_group(q, p, z))
+        needs = vae._needs(q, p, z, tf.zeros([samples, 1, prior.noise_size], dtype))
+        terms = Terms(
+            tf.zeros_like(log_pz), log_pz, log_qz, *exact, z, kl_per_group=divergences.kl_per_group(q, p, z), **needs
+        )
         vae.objective.loss(terms, tf.constant(0, tf.int64))
 
 

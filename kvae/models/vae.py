@@ -72,20 +72,21 @@ class VAE(Inference):
         resolve.build(self.prior, latent_dim=self.latent_dim, condition_shape=self.condition_shape)
         self.prior.pair(self.posterior)
         self.posterior.pair(self.prior)
-        further = self.likelihood.trackers() | self.posterior.trackers()
+        further = self.likelihood.trackers() | self.posterior.trackers() | resolved.trackers()
         self.trackers = Trackers(resolved.scheduled(tf.constant(0, tf.int64)), posterior.has_density, further)
         self.built = True
         self.renew()
         check_parts(self)
 
     def _noise_size(self):
-        return self.posterior.noise_size
+        return self.posterior.noise_size + self.prior.noise_size * self.objective.needs_prior_draws
 
     def _terms(self, batch, eps, training=False) -> Terms:
         """From x and noise to the three log-densities."""
         x, condition, mask, weight = batch
         parameters = self.posterior.parameters(self.encode_features(batch, training))  # encode
         q = self.posterior.of(parameters)
+        eps, prior_eps = eps[..., : self.posterior.noise_size], eps[..., self.posterior.noise_size :]
         z, log_qz_x = self.posterior.drawn(q, eps)  # z = g(eps, phi, x): [S, B, D]
         path = WeightedPath() if training and self.objective.path_gradient else None
         if path is not None:
@@ -93,9 +94,10 @@ class VAE(Inference):
             log_qz_x = self.posterior.of(tf.stop_gradient(parameters)).log_prob(z)
         prior = self.prior_distribution(condition)
         p = self.likelihood.distribution(self.decode_features(z, condition, training))  # decode
-        details = None
+        details, needs = None, {}
         if weight is not None:  # a step
             details = self.likelihood.details(p, x, mask) | self.posterior.details(q, prior, z)
+            needs = self._needs(q, prior, z, prior_eps)
         if training:
             p = self.likelihood.calibrated(x, p, weight, mask)
             self.posterior.update(q, weight)
@@ -109,10 +111,20 @@ class VAE(Inference):
             penalty=self.posterior.penalty(q),
             details=details,
             kl_per_group=divergences.kl_per_group(q, prior, z),
+            **needs,
         )
         if path is not None:
             path.weight = self.objective.path_weight(terms)
         return terms
+
+    def _needs(self, q, prior, z, prior_eps) -> dict:
+        """What the objective needs beside the usual `Terms`: names to tensors; prior_eps `[S, B, noise size]`."""
+        found = {}
+        if self.objective.needs_pairs:
+            found["log_qz_pairs"] = divergences.pairs(q, z)
+        if self.objective.needs_prior_draws:
+            found["prior_z"] = tf.stack([self.prior.draw(prior, eps) for eps in tf.unstack(prior_eps)])
+        return found
 
     def prior_distribution(self, condition=None):
         """p(z), or p(z|c) for conditions that are `prepared`."""

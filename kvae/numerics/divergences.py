@@ -55,3 +55,17 @@ def kl_per_group(q, p, z):
         each = tf.reduce_sum(each + tf.zeros_like(one), axis=-1)  # the top group's has no axis of draws
         terms.append(tf.reduce_mean(each, axis=0))
     return tf.stack(terms, axis=-1)
+
+
+def pairs(q, z):
+    """log q(z_i|x_j) in nats, dimension by dimension, `[S, B, B, D]`, for z `[S, B, D]` and q of batch `[B]`.
+
+    Raises:
+        ValueError: unless q factorises as normals.
+    """
+    if not isinstance(q, tfd.MultivariateNormalDiag):
+        raise ValueError(
+            f"The densities of single dimensions are needed, and {type(q).__name__} does not factorise as normals. Use "
+            "posterior='diagonal_normal'."
+        )
+    return tfd.Normal(q.mean(), q.stddev()).log_prob(z[:, :, None, :])

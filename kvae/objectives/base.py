@@ -26,6 +26,9 @@ class Terms(NamedTuple):
         details: names to what else the model reports, examples first; of steps, and None elsewhere.
         kl_per_group: the terms of the KL divergence group by group, at the samples, `[B, L]`, or None where z has no
             groups; see `kvae.numerics.divergences.kl_per_group`.
+        log_qz_pairs: log q(z_i|x_j) of the dimensions one by one, `[S, B, B, D]`, i before j; where an objective needs
+            it, and None elsewhere.
+        prior_z: draws from the prior, `[S, B, D]`; where an objective needs them, and None elsewhere.
     """
 
     log_px_z: tf.Tensor
@@ -37,6 +40,8 @@ class Terms(NamedTuple):
     penalty: tf.Tensor | None = None
     details: dict | None = None
     kl_per_group: tf.Tensor | None = None
+    log_qz_pairs: tf.Tensor | None = None
+    prior_z: tf.Tensor | None = None
 
 
 class Objective:
@@ -45,9 +50,12 @@ class Objective:
     Attributes:
         samples: how many z to draw for each example.
         weights: the arguments that may be schedules, by name.
+        needs_pairs, needs_prior_draws: whether a step's `Terms` have `log_qz_pairs`, and `prior_z`.
     """
 
     weights: Mapping[str, Weight] = MappingProxyType({})
+    needs_pairs = False
+    needs_prior_draws = False
 
     @property
     def path_gradient(self) -> bool:
@@ -88,6 +96,29 @@ class Objective:
     def loss(self, terms: Terms, step):
         """What is minimised, `[B]`; `step` is the optimizer's, for schedules."""
         raise undefined(self, "loss")
+
+    def needed(self, terms: Terms, name: str):
+        """What a step's `Terms` have by this name, see `needs_pairs`.
+
+        Raises:
+            ValueError: where they have not.
+        """
+        found = getattr(terms, name)
+        if found is None:
+            raise ValueError(
+                f"{type(self).__name__} needs {name}, which only the Terms of a step have, not those of vae.terms. "
+                "vae.evaluate(x) gives the loss."
+            )
+        return found
+
+    def trackers(self) -> dict:
+        """New metrics by name, which the model reports beside the ELBO; see `details`."""
+        return {}
+
+    def details(self, terms: Terms) -> dict:
+        """What the metrics of `trackers` count of a batch: names to values, examples first."""
+        del terms
+        return {}
 
     def scheduled(self, step) -> dict:
         """What moves with the optimizer's step: names of arguments to their values at `step`, for the logs."""

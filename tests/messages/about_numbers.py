@@ -177,6 +177,21 @@ ROWS = {
             "gradient='path'.* has a KL term by Monte Carlo: leave kl='analytic' and free_bits= out",
         ),
     ],
+    "objectives.base.Objective.needed": [
+        (
+            lambda: objectives.MMD().loss(vae().terms(X), 0),
+            "MMD needs prior_z, which only the Terms of a step have, not those of vae.terms. vae.evaluate.x. gives",
+        ),
+    ],
+    "objectives.mmd.MMD.__init__": [
+        (lambda: objectives.MMD(bandwidths=[]), r"MMD needs at least one of bandwidths, got \(\)"),
+    ],
+    "numerics.divergences.pairs": [
+        (
+            lambda: kvae.VAE(*mlp(), posterior="full_normal", objective="total_correlation"),
+            "densities of single dimensions are needed, and .*TriL does not factorise as normals. Use posterior='diag",
+        ),
+    ],
     "objectives.iwae.IWAE.__init__": [
         (
             lambda: objectives.IWAE(6, groups=4),

@@ -42,9 +42,9 @@ def raw(q) -> np.ndarray:
     return np.concatenate([mean, np.log(np.expm1(scale - 1e-5))])
 
 
-def draws(samples: int, rows: int, seed: int = 0) -> tf.Tensor:
-    """Noise `[samples, rows, 2]`."""
-    return noise.draws(seed, 1, 0, rows, samples, 2, "float64")
+def draws(samples: int, rows: int, seed: int = 0, size: int = 2) -> tf.Tensor:
+    """Noise `[samples, rows, size]`."""
+    return noise.draws(seed, 1, 0, rows, samples, size, "float64")
 
 
 def terms(vae, q, eps, training=False, parameters=None):
