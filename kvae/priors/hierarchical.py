@@ -18,7 +18,7 @@ class Hierarchical(Prior):
 
     p(z) = N(z_L; 0, I) prod_(l<L) N(z_l; m_l, diag(s_l^2)),   m_l, s_l functions of z_(l+1), ..., z_L
 
-    Each function is a dense network with tanh; s = min(floor + softplus(u), cap). All begin at N(0, I). The decoder
+    Each function is a dense network with tanh; s = min(floor + softplus(u), cap). All begin near N(0, I). The decoder
     takes z whole, z_1 first; one that shall see z_1 alone begins with `kvae.networks.FirstGroup`. The posterior is one
     of `TopDown`, `Ladder` and `BottomUp` with the same groups, or any other. With one group the prior is N(0, I). In
     a conditional model it does not depend on the condition.
