@@ -35,6 +35,11 @@ LIKELIHOODS = {
     "normal_channel": lambda **kw: kvae.likelihoods.Normal(scale="learned", per="channel", **kw),
     "normal_element": lambda **kw: kvae.likelihoods.Normal(scale="optimal", per="element", **kw),
     "normal_element_local": lambda **kw: kvae.likelihoods.Normal(scale="local", per="element", **kw),
+    "student_t": kvae.likelihoods.StudentT,
+    "student_t_learned": lambda **kw: kvae.likelihoods.StudentT(scale="learned", **kw),
+    "log_normal": kvae.likelihoods.LogNormal,
+    "log_normal_learned": lambda **kw: kvae.likelihoods.LogNormal(scale="learned", **kw),
+    "beta": kvae.likelihoods.Beta,
 }
 PRIORS = {
     "standard_normal": kvae.priors.StandardNormal,
@@ -172,9 +177,9 @@ def examples(likelihood: kvae.likelihoods.Likelihood, event_shape, n=16, seed=0)
     if likelihood.support.integer:
         return (x > 0.5).astype(np.float32)
     if likelihood.support.high == 1.0:
-        x[0], x[1] = 0.0, 1.0
+        x[0], x[1] = (1e-3, 0.999) if likelihood.support.open else (0.0, 1.0)
         return x
-    return 4.0 * x - 2.0
+    return np.exp(4.0 * x - 2.0) if likelihood.support.low == 0.0 else 4.0 * x - 2.0
 
 
 @contextlib.contextmanager

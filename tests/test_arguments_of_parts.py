@@ -19,11 +19,17 @@ X = np.zeros((4, 3), np.float32)
 NUMBERS = {
     "floor": [
         lambda v: likelihoods.Normal(floor=v),
+        lambda v: likelihoods.StudentT(floor=v),
+        lambda v: likelihoods.Beta(floor=v),
         lambda v: posteriors.DiagonalNormal(floor=v),
         lambda v: posteriors.FullNormal(floor=v),
         lambda v: priors.ConditionalNormal(floor=v),
     ],
-    "cap": [lambda v: posteriors.DiagonalNormal(cap=v), lambda v: priors.ConditionalNormal(cap=v)],
+    "cap": [
+        lambda v: likelihoods.Beta(cap=v),
+        lambda v: posteriors.DiagonalNormal(cap=v),
+        lambda v: priors.ConditionalNormal(cap=v),
+    ],
     "momentum": [lambda v: likelihoods.Normal(momentum=v)],
     "scale": [lambda v: likelihoods.Normal(scale=v), lambda v: Split(X, scale=v)],
     "clip": [lambda v: likelihoods.ContinuousBernoulli(clip=v)],

@@ -1,5 +1,6 @@
 """What holds of every row of the table in conformance.py."""
 
+import functools
 import inspect
 import math
 
@@ -46,7 +47,7 @@ class LikelihoodTest(tf.test.TestCase, parameterized.TestCase):
 
     def p(self, likelihood, first, others=0.0):
         """p(x|z) with these first parameters of the elements, the others being equal."""
-        others = np.full((*first.shape[:-1], (likelihood.per_element - 1) * first.shape[-1]), others, np.float32)
+        others = np.full((*first.shape[:-1], (likelihood.per_element - 1) * first.shape[-1]), others, first.dtype)
         return likelihood.distribution(tf.constant(np.concatenate([first, others], axis=-1)))
 
     @parameterized.named_parameters(named(LIKELIHOODS))
@@ -59,6 +60,9 @@ class LikelihoodTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.named_parameters(named(LIKELIHOODS))
     def test_density_integrates_to_one(self, make):
+        if make().support.open:
+            self.check_between_open_ends(make)
+            return
         p = self.p(self.likelihood(make, len(LOGITS)), LOGITS[None]).distribution
         if make().support.integer:
             total = p.prob(0.0) + p.prob(1.0)
@@ -72,11 +76,24 @@ class LikelihoodTest(tf.test.TestCase, parameterized.TestCase):
         density = p.prob(x[:, None]).numpy().astype(np.float64)
         self.assertAllClose((np.tile(weights, 200) / 2 * width) @ density, np.ones(len(LOGITS)), atol=2e-4)
 
+    def check_between_open_ends(self, make):
+        """In float64 and in t = log x or the logit of x, since densities may be infinite at the ends."""
+        bounded = make().support.high == 1.0
+        t = np.linspace(-600.0, 36.0 if bounded else 60.0, 400_001)
+        logits = np.clip(LOGITS, -1.5, 1.5) if bounded else LOGITS
+        x, slope = (1.0 / (1.0 + np.exp(-t)), 1.0 / (2.0 + 2.0 * np.cosh(t))) if bounded else (np.exp(t), np.exp(t))
+        likelihood = self.likelihood(functools.partial(make, dtype="float64"), len(LOGITS))
+        p = self.p(likelihood, logits[None].astype(np.float64), others=2.0 if bounded else 0.0)
+        density = np.exp(p.distribution.log_prob(x[:, None]))
+        total = (density * slope[:, None]).sum(axis=0) * (t[1] - t[0])
+        self.assertAllClose(total, np.ones(len(LOGITS)), atol=1e-5)
+
     @parameterized.named_parameters(named(LIKELIHOODS))
     def test_finite_at_the_ends(self, make):
         """Log-density and gradient at the ends of the support, parameters to +-30."""
         likelihood = self.likelihood(make, len(LOGITS))
         ends = (0.0, 1.0) if likelihood.support.high == 1.0 else (-100.0, 0.0, 100.0)
+        ends = (*likelihood.support.ends, 0.5) if likelihood.support.open else ends
         for end in ends:
             features = tf.constant(np.tile(LOGITS, likelihood.per_element)[None])
             with tf.GradientTape() as tape:

@@ -3,6 +3,19 @@
 from kvae.data.loading import Data, from_arrays, load
 from kvae.data.sources import folder
 from kvae.data.splits import Split
-from kvae.data.support import BINARY, BYTE, REAL, UNIT, Support
+from kvae.data.support import BINARY, BYTE, OPEN_UNIT, POSITIVE, REAL, UNIT, Support
 
-__all__ = ["BINARY", "BYTE", "REAL", "UNIT", "Data", "Split", "Support", "folder", "from_arrays", "load"]
+__all__ = [
+    "BINARY",
+    "BYTE",
+    "OPEN_UNIT",
+    "POSITIVE",
+    "REAL",
+    "UNIT",
+    "Data",
+    "Split",
+    "Support",
+    "folder",
+    "from_arrays",
+    "load",
+]

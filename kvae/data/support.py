@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 LARGEST = 1e13  # of a real number: its square over that of a small scale, and sums of these, are float32 numbers
+TINY = float(np.finfo(np.float32).tiny)  # the smallest number whose logarithm every processor takes
 
 
 class Support(NamedTuple):
@@ -15,12 +16,14 @@ class Support(NamedTuple):
         name: as it is printed, for example "[0, 1]".
         low, high: the ends, both included. Without an end it is 1e13, so that squares do not overflow.
         integer: True where only integers belong.
+        open: True where the ends do not belong; then the next float32 number does.
     """
 
     name: str
     low: float = -np.inf
     high: float = np.inf
     integer: bool = False
+    open: bool = False
 
     @property
     def binary(self) -> bool:
@@ -29,15 +32,27 @@ class Support(NamedTuple):
 
     @property
     def neutral(self) -> float:
-        """The value that a network gets for a missing one: the middle, the end of a half-line, or 0."""
+        """The value that a network gets for a missing one: the middle, the end of a half-line (or 1 beyond), or 0."""
         ends = [end for end in (self.low, self.high) if math.isfinite(end)]
+        if self.open and len(ends) == 1:
+            return self.low + 1.0 if math.isfinite(self.low) else self.high - 1.0
         return sum(ends) / len(ends) if ends else 0.0
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the largest number that belong."""
+        low, high = max(self.low, -LARGEST), min(self.high, LARGEST)
+        if self.open and math.isfinite(self.low):
+            low = max(float(np.nextafter(np.float32(low), np.float32(np.inf))), low + TINY)
+        if self.open and math.isfinite(self.high):
+            high = min(float(np.nextafter(np.float32(high), np.float32(-np.inf))), high - TINY)
+        return low, high
 
     def outside(self, x):
         """True at each element of x (NumPy or TensorFlow) that does not belong; NaN and inf never do."""
         if self.binary:
             return ~((x == 0) | (x == 1))
-        low, high = self._ends()
+        low, high = self.ends
         inside = (x >= low) & (x <= high)  # NaN is neither
         return ~(inside & (x % 1.0 == 0.0) if self.integer else inside)
 
@@ -48,17 +63,16 @@ class Support(NamedTuple):
             return True
         if self.binary:
             return bool(np.count_nonzero(x == 0) + np.count_nonzero(x == 1) == x.size)
-        low, high = self._ends()
+        low, high = self.ends
         inside = x.min() >= low and x.max() <= high  # never where x holds NaN
         return bool(inside and (not self.integer or (x == np.rint(x)).all()))
-
-    def _ends(self) -> tuple[float, float]:
-        return max(self.low, -LARGEST), min(self.high, LARGEST)
 
 
 BINARY = Support("{0, 1}", 0.0, 1.0, integer=True)
 UNIT = Support("[0, 1]", 0.0, 1.0)
+OPEN_UNIT = Support("(0, 1)", 0.0, 1.0, open=True)
 REAL = Support("the real numbers")
+POSITIVE = Support("the positive numbers", 0.0, open=True)
 BYTE = Support("the integers 0..255", 0.0, 255.0, integer=True)
 
 
@@ -76,8 +90,36 @@ def support_error(
     return (
         f"{likelihood} explains x in {support.name}, but x[{place}] is {x[at]!s} "
         f"({outside.sum() / mask.sum():.1%} of the values looked at are outside; they range from {low:g} to {high:g}). "
-        f"{_advice(x[mask])}"
+        f"{_at_the_ends(x[mask], support) or _advice(x[mask]) + _further(x, mask)}"
     )
+
+
+def _at_the_ends(x: np.ndarray, support: Support) -> str:
+    """For values of which only those at an open end do not belong."""
+    if not support.open or support._replace(open=False).outside(x).any():
+        return ""
+    if math.isfinite(support.high):
+        return (
+            "The density there is 0 or infinite. Move the ends inside, (x * (N - 1) + 0.5) / N for N examples, or take "
+            "likelihood='continuous_bernoulli', to which 0 and 1 belong."
+        )
+    return (
+        "There is no logarithm of 0. Where 0 stands for values that are too small to measure, give a number below the "
+        "smallest of the others, or mask them; otherwise take kvae.likelihoods.Normal(per='element')."
+    )
+
+
+def _further(x: np.ndarray, mask: np.ndarray) -> str:
+    """What else fits real numbers: heavy tails to the right, columns of unlike units."""
+    if not np.isfinite(x[mask]).all() or REAL.outside(x[mask]).any() or not BYTE.outside(x[mask]).any():
+        return ""
+    if not (UNIT.outside(x[mask]).any() and (x[mask] % 1.0).any()):
+        return ""
+    text = " Positive numbers also fit kvae.likelihoods.LogNormal()." if not POSITIVE.outside(x[mask]).any() else ""
+    spread = np.std(x, axis=0, where=mask) if x.ndim == 2 and len(x) > 1 and mask.any(axis=0).all() else np.ones(1)
+    if (spread := spread[spread > 0.0]).size and spread.max() > 10.0 * spread.min():
+        text += " Columns of unlike units fit kvae.likelihoods.Normal(per='element'), with vae.adapt(x) before fit."
+    return text
 
 
 def _advice(x: np.ndarray) -> str:

@@ -2,7 +2,10 @@
 
 from kvae.likelihoods.base import Likelihood
 from kvae.likelihoods.bernoulli import Bernoulli
+from kvae.likelihoods.beta import Beta
 from kvae.likelihoods.continuous_bernoulli import ContinuousBernoulli
+from kvae.likelihoods.log_normal import LogNormal
 from kvae.likelihoods.normal import Normal
+from kvae.likelihoods.student_t import StudentT
 
-__all__ = ["Bernoulli", "ContinuousBernoulli", "Likelihood", "Normal"]
+__all__ = ["Bernoulli", "Beta", "ContinuousBernoulli", "Likelihood", "LogNormal", "Normal", "StudentT"]

@@ -9,7 +9,7 @@ from tensorflow_probability import distributions as tfd
 from kvae.likelihoods.standardized import Standardized
 from kvae.numerics.affine import Affine
 from kvae.numerics.arguments import choice, number
-from kvae.numerics.elementary import positive
+from kvae.numerics.elementary import inverse_softplus, positive
 
 
 class LocationScale(Standardized):
@@ -102,18 +102,20 @@ class LocationScale(Standardized):
         """m, with the scale sqrt(square) behind it, or in the weight: `[*event_shape]`, see `fitted`."""
         if self.scale == "local":
             return np.concatenate([m, self._raw(square)], axis=-1)
-        shape = (-1, *self.unit_shape)
-        square, count = square.reshape(shape), np.maximum(count, 1e-9).reshape(shape)
-        self._set_scale((count * square).sum(axis=0) / count.sum(axis=0))
+        self._set_scale(self._of_units(square, count))
         return m
+
+    def _of_units(self, values, count) -> np.ndarray:
+        """The mean over what was observed, of `unit_shape`, for the means of the elements."""
+        values, count = (a.reshape(-1, *self.unit_shape) for a in (values, np.maximum(count, 1e-9)))
+        return (count * values).sum(axis=0) / count.sum(axis=0)
 
     def _set_scale(self, square) -> None:
         self.raw_scale.assign(self._raw(square))
 
     def _raw(self, square) -> np.ndarray:
         """The raw value of the scale sqrt(square)."""
-        s = np.maximum(np.sqrt(square) - self.floor, 1e-6)
-        return s + np.log(-np.expm1(-s))
+        return inverse_softplus(np.maximum(np.sqrt(square) - self.floor, 1e-6))
 
     def adapt(self, mean_of) -> None:
         """Set center and spread, and the bias so that zero features give p the mean of t(x) for location."""

@@ -54,7 +54,7 @@ class LatentVariableModel(Trainer):
     # ---- before training ----
 
     def adapt(self, data) -> None:
-        """Start at the data: for features of zero, p(x|z) has the mean of x over `data`.
+        """Start at the data: for features of zero, p(x|z) has the mean of x over `data` (`LogNormal`: that of log x).
 
         This sets the bias of the likelihood's projection. Otherwise training spends its first epochs on it (Burda et
         al. 2016). Where x has a unit, it sets the likelihood's center and spread, too, see

@@ -76,3 +76,55 @@ class Affine(tfd.Distribution):
 
     def _variance(self):
         return tf.square(self._stddev())
+
+
+class LogNormal(tfd.Distribution):
+    """x = exp(y), elementwise, for normal y: log p(x) = log p_y(log x) - log x.
+
+    Args:
+        normal: the distribution of y, a `tfd.Normal` or an `Affine` of one.
+    """
+
+    def __init__(self, normal, validate_args=False, allow_nan_stats=True, name="LogNormal"):
+        parameters = dict(locals())
+        self.normal = normal
+        super().__init__(
+            dtype=normal.dtype,
+            reparameterization_type=normal.reparameterization_type,
+            validate_args=validate_args,
+            allow_nan_stats=allow_nan_stats,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        return {"normal": util.BatchedComponentProperties()}
+
+    def _event_shape(self):
+        return tf.TensorShape([])
+
+    def _event_shape_tensor(self):
+        return tf.constant([], tf.int32)
+
+    def _log_prob(self, x):
+        y = tf.math.log(x)
+        return self.normal.log_prob(y) - y
+
+    def _cdf(self, x):
+        return self.normal.cdf(tf.math.log(x))
+
+    def _quantile(self, value):
+        return tf.exp(self.normal.quantile(value))
+
+    def _sample_n(self, n, seed=None):
+        return tf.exp(self.normal.sample(n, seed=seed))
+
+    def _mean(self):
+        return tf.exp(self.normal.mean() + 0.5 * self.normal.variance())
+
+    def _stddev(self):
+        return self._mean() * tf.sqrt(tf.math.expm1(self.normal.variance()))
+
+    def _variance(self):
+        return tf.square(self._stddev())

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 UNIT_SOFTPLUS = math.log(math.expm1(1.0))  # softplus of this is 1
@@ -16,6 +17,11 @@ def positive(raw, floor: float, cap: float):
     value = floor + tf.math.softplus(raw)
     over = tf.nn.relu(value - cap)
     return tf.minimum(value, cap) + (over - tf.stop_gradient(over))  # exact: value - over would be 0 for a large value
+
+
+def inverse_softplus(value) -> np.ndarray:
+    """The raw number with softplus(raw) = value > 0, in NumPy."""
+    return value + np.log(-np.expm1(-value))
 
 
 def polynomial(x, coefficients):

@@ -61,6 +61,17 @@ def test_labels():
             labels(y)
 
 
+def test_open_ends():
+    """Only what float32 tells from the end, and whose logarithm is finite there, belongs."""
+    cases = {kvae.data.POSITIVE: [1.2e-38, 1e-3, 1e13], kvae.data.OPEN_UNIT: [1.2e-38, 0.5, 1.0 - 2.0**-24]}
+    for support, inside in cases.items():
+        assert support.contains(np.array(inside)) and not support.outside(tf.constant(inside)).numpy().any()
+        assert np.isfinite(np.log(np.float32(inside))).all()
+        for value in (0.0, 1e-40, -1e-3, np.nan, *([1.0, 1.0 - 1e-9, 1.1] if support.high == 1.0 else [np.inf])):
+            assert not support.contains(np.array([0.5, value])) and support.outside(np.float64(value))
+        assert not support.outside(np.array(support.neutral))
+
+
 def test_numbers_whose_squares_overflow():
     """At 1e13 the ELBO is a number at the smallest scale; beyond it x, z and conditions are refused."""
     for x in (np.float32([[-1e13, 1e13]]), np.float64([[0.0, -1e13]])):

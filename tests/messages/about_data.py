@@ -122,6 +122,24 @@ ROWS = {
             lambda: vae("continuous_bernoulli").encode(255 * BITS),
             r"range from 0 to 255\). They look like 0..255 pixels",
         ),
+        (
+            lambda: vae("continuous_bernoulli").encode(_wide(3)),
+            r"scale them to \[0, 1\]. Positive numbers also fit kvae.likelihoods.LogNormal\(\)\.$",
+        ),
+        (
+            lambda: vae("continuous_bernoulli").encode(X * [1, 1, 1, 90, -1, 1]),
+            r"scale them to \[0, 1\]. Columns of unlike units fit kvae.likelihoods.Normal\(per='element'\), with vae",
+        ),
+        (
+            lambda: vae("beta").encode(X),
+            r"in \(0, 1\), but x\[0, 0\] is 0.0 .*density there is 0 or inf.*\(N - 1\).*'contin",
+        ),
+        (lambda: vae("beta").encode(_wide(3)), "in \\(0, 1\\), but .*These values fit kvae.likelihoods.Normal"),
+        (lambda: vae("log_normal").encode(X), "the positive numbers, but x.0, 0. is 0.0 .*no logarithm of 0.*or mask"),
+        (
+            lambda: vae("log_normal").encode(-_wide(3)),
+            r"are outside; they range .*kvae.likelihoods.Normal.*\[0, 1\]\.$",
+        ),
         (lambda: vae("continuous_bernoulli").encode(_wide(3)), "These values fit kvae.likelihoods.Normal.*or scale"),
     ],
     "data.checks.check_columns": [
