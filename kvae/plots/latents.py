@@ -10,7 +10,7 @@ from kvae.plots.images import grid
 
 
 def latent_plane(decode, size: int = 15, ink: bool = False):
-    """Decoded means over the plane of two latents, at the quantiles of the prior N(0, I); of one latent along its line.
+    """Decoded means over the plane of two latents, at the quantiles of N(0, I); of one latent along its line.
 
     Args:
         decode: a model of one or two latent dimensions, or a function from z `[N, 2]` to means.
@@ -22,7 +22,7 @@ def latent_plane(decode, size: int = 15, ink: bool = False):
         raise ValueError(f"latent_plane draws two latent dimensions, this model has {latents}. Take traversals.")
     quantiles = np.asarray([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
     z = np.stack(np.meshgrid(quantiles, -quantiles), axis=-1).reshape(-1, 2) if latents == 2 else quantiles[:, None]
-    return grid(decoded(decode, z), size, "the latent plane at the prior's quantiles", ink=ink)
+    return grid(decoded(decode, z), size, "the latent plane at the quantiles of N(0, I)", ink=ink)
 
 
 def traversals(decode, code, dimensions, steps: int = 9, reach: float = 3.0, ink: bool = False):
@@ -57,7 +57,7 @@ def interpolations(decode, starts, ends, steps: int = 9, ink: bool = False):
 
 
 def posteriors(mean, scale=None, labels=None, dimensions=(0, 1)):
-    """The codes of a data set in the plane of two latents, over the prior's circles at one and two standard deviations.
+    """The codes of a data set in the plane of two latents, over the circles of N(0, I) at one and two deviations.
 
     Args:
         mean: of q(z|x), `[N, D]`.
@@ -102,7 +102,7 @@ def posteriors(mean, scale=None, labels=None, dimensions=(0, 1)):
         axes.add_collection(ellipses)
     for radius in (1.0, 2.0):
         axes.add_patch(Circle((0.0, 0.0), radius, fill=False, linestyle=":"))
-    axes.set(xlabel=f"latent {first}", ylabel=f"latent {second}", title="q(z|x), and the prior", aspect="equal")
+    axes.set(xlabel=f"latent {first}", ylabel=f"latent {second}", title="q(z|x), and N(0, I)", aspect="equal")
     if labels is not None:
         axes.legend(drawn.legend_elements(num=None)[0], [str(name) for name in names], title="label")
     return figure

@@ -34,7 +34,7 @@ ROWS = [
 ]
 NO_MESSAGES = {  # texts of functions that raise, for figures and for patterns
     "distortion -E log p(x|z), nats", "rate KL(q(z|x) || p(z)), nats", "the model, with its encoder",
-    "the worst reconstructions, the worst first", "the latent plane at the prior's quantiles",
+    "the worst reconstructions, the worst first", "the latent plane at the quantiles of N(0, I)",
     r"\{\{.*?\}\} ?| ?\[Op:\w+\]",
 }  # fmt: skip
 outcomes: dict = {}  # of the calls so far
