@@ -45,6 +45,9 @@ PRIORS = {
     "standard_normal": kvae.priors.StandardNormal,
     "conditional_normal": kvae.priors.ConditionalNormal,  # as a model in test_conditional.py
     "hierarchical": lambda **kw: kvae.priors.Hierarchical(hidden=(4,), **kw),
+    "mixture_of_normals": lambda: kvae.priors.MixtureOfNormals(components=4),
+    "vamp_prior": lambda: kvae.priors.VampPrior(components=5),
+    "vamp_prior_weights": lambda: kvae.priors.VampPrior(components=5, learned_weights=True),
 }
 OBJECTIVES = {
     "elbo": kvae.objectives.ELBO,
@@ -108,6 +111,8 @@ MODELS = {
         f"hierarchy_{name}": {"posterior": make, "prior": functools.partial(kvae.priors.Hierarchical, make().groups)}
         for name, make in HIERARCHIES.items()
     },
+    "prior_vamp_prior_full_normal": {"prior": PRIORS["vamp_prior"], "posterior": POSTERIORS["full_normal"]},
+    "prior_vamp_prior_bounds": {"prior": PRIORS["vamp_prior"], "likelihood": LIKELIHOODS["bernoulli"]},
     **{f"objective_{name}": {"objective": make} for name, make in OBJECTIVES.items() if name not in DEFAULTS},
     "objective_mmd_deterministic": {"posterior": POSTERIORS["deterministic"], "objective": OBJECTIVES["mmd"]},
     **{f"network_{name}": {"network": name} for name in NETWORKS if name not in DEFAULTS},

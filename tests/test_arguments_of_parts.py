@@ -24,6 +24,7 @@ NUMBERS = {
         lambda v: posteriors.DiagonalNormal(floor=v),
         lambda v: posteriors.FullNormal(floor=v),
         lambda v: priors.ConditionalNormal(floor=v),
+        lambda v: priors.MixtureOfNormals(floor=v),
     ],
     "cap": [
         lambda v: likelihoods.Beta(cap=v),
@@ -52,6 +53,7 @@ NUMBERS = {
 }
 WHOLE_NUMBERS = {
     "latent_dim": [lambda v: networks.mlp((4,), v), lambda v: networks.conv((4, 4, 1), v)],
+    "components": [lambda v: priors.MixtureOfNormals(v), lambda v: priors.VampPrior(v)],
     "hidden": [lambda v: networks.mlp((4,), 2, hidden=v), lambda v: networks.mlp((4,), 2, hidden=[v])],
     "filters": [lambda v: networks.conv((4, 4, 1), 2, filters=v), lambda v: networks.resnet((4,), 2, filters=(v,))],
     "kernel_size": [
@@ -89,6 +91,7 @@ FLAGS = {
         lambda v: posteriors.Deterministic(project=v),
         lambda v: likelihoods.Bernoulli(project=v),
     ],
+    "learned_weights": [lambda v: priors.VampPrior(learned_weights=v)],
     "mask": [lambda v: networks.mlp((4,), 2, mask=v), lambda v: networks.conv((4,), 2, mask=v)],
     "skips": [lambda v: networks.resnet((4,), 2, skips=v)],
     "dynamic": [lambda v: Split(X, dynamic=v)],

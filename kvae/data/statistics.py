@@ -40,6 +40,22 @@ def root_mean_square(data, likelihood: HasSupport, center: np.ndarray) -> float:
     return math.sqrt(total / count)
 
 
+def random_rows(data, likelihood: HasSupport, condition_shape, n: int, seed: int) -> Batch:
+    """n examples at random by the seed, without repetition where there are as many; the data are read once."""
+    random, kept, keys = np.random.default_rng(seed), None, np.zeros(0)
+    for batch in batches(data, likelihood, condition_shape):
+        keys = np.concatenate([keys, random.random(len(batch.x))])
+        kept = batch if kept is None else Batch(*map(_both, kept, batch))
+        best = np.argsort(keys)[:n]
+        keys, kept = keys[best], kept.map(lambda array, rows=best: np.asarray(array)[rows])
+    assert kept is not None
+    return kept.map(lambda array: np.resize(array, (n, *array.shape[1:])))
+
+
+def _both(one, other):
+    return None if one is None else np.concatenate([one, other])
+
+
 def observed_mask(batch: Batch) -> np.ndarray:
     """The mask of a batch of arrays, True everywhere where there is none."""
     return np.ones(batch.x.shape, bool) if batch.mask is None else batch.mask

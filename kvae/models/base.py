@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from kvae.data import checks, conditions, statistics
+from kvae.data import checks, conditions, inputs, statistics
 from kvae.data.batch import Batch, unpack
 from kvae.numerics import arguments, noise
 from kvae.numerics.compilation import gradient_barrier
@@ -58,7 +58,8 @@ class LatentVariableModel(Trainer):
 
         This sets the bias of the likelihood's projection. Otherwise training spends its first epochs on it (Burda et
         al. 2016). Where x has a unit, it sets the likelihood's center and spread, too, see
-        `kvae.likelihoods.standardized.Standardized`. Call it once, before `fit`.
+        `kvae.likelihoods.standardized.Standardized`. The pseudo-inputs of a `VampPrior` begin at examples, by the
+        seed. Call it once, before `fit`.
 
         Args:
             data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
@@ -71,7 +72,14 @@ class LatentVariableModel(Trainer):
                 f"adapt sets the bias of the likelihood's projection, but {type(self.likelihood).__name__}("
                 "project=False) has none. Set the bias of the decoder's last layer."
             )
+        data = inputs.repeatable(data)
         self.likelihood.adapt(lambda function: statistics.mean(data, self.likelihood, function)[0])
+        self.prior.adapt(lambda n: self.random_examples(data, n, self.seed))
+
+    def random_examples(self, data, n: int, seed: int) -> tuple:
+        """n examples by the seed as the encoder gets them, `[n, *event_shape]`, and their conditions or None."""
+        batch = self.prepared(statistics.random_rows(data, self.likelihood, self.condition_shape, n, seed))
+        return self.likelihood.seen(batch.x), batch.condition
 
     # ---- one step, for training and evaluation alike ----
 

@@ -27,7 +27,7 @@ class ImportanceSampler:
         vae: a `kvae.VAE` whose posterior has a density.
 
     Attributes:
-        widest: the size of the largest array in the decoder, for one example.
+        widest: the size of the largest array in the decoder or of the prior's density, for one z.
         jit: whether XLA compiles long work on the decoder.
     """
 
@@ -36,7 +36,7 @@ class ImportanceSampler:
         layers = [layer for layer in vae.decoder._flatten_layers() if layer._inbound_nodes]
         shapes = [tensor.shape[1:] for layer in layers for tensor in keras.tree.flatten(layer.output)]
         known = [shape for shape in shapes if None not in shape]
-        self.widest = max(math.prod(shape) for shape in [*known, vae.event_shape, (vae.latent_dim,)])
+        self.widest = max(math.prod(shape) for shape in [*known, vae.event_shape, (vae.prior.widest,)])
         self.jit = prefers_xla(vae.decoder, vae.likelihood) and vae.likelihood.compute_dtype == "float32"
         self._function = vae.methods.function
 

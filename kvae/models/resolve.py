@@ -1,8 +1,10 @@
 """From names and networks given to a model to checked parts."""
 
+import math
 import re
 
 import keras
+import tensorflow as tf
 
 from kvae import likelihoods, objectives, posteriors, priors
 from kvae.data.batch import inputs_of
@@ -156,6 +158,24 @@ def build(family, **shapes) -> None:
             f"This {type(family).__name__} was built for a model with {before} and does not fit {shapes}. "
             "Make a new one."
         )
+
+
+def build_prior(prior, vae) -> None:
+    """`build` for the prior of a model whose posterior and likelihood are built, and what it has to know of these."""
+    shapes = {"latent_dim": vae.latent_dim, "condition_shape": vae.condition_shape}
+    if prior.of_inputs:
+        shapes |= {"event_shape": vae.event_shape, "bounds": _bounds(vae.likelihood)}
+    build(prior, **shapes)
+    prior.pair(vae.posterior)
+
+
+def _bounds(likelihood) -> tuple[float, float] | None:
+    """Of what the encoder gets, where x is bounded on both sides."""
+    ends = [likelihood.support.low, likelihood.support.high]
+    if not all(map(math.isfinite, ends)):
+        return None
+    seen = [likelihood.seen(tf.fill(likelihood.event_shape, tf.cast(x, likelihood.compute_dtype))) for x in ends]
+    return float(tf.reduce_min(seen)), float(tf.reduce_max(seen))
 
 
 def check_batch(dtype, shape, event_shape) -> None:

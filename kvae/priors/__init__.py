@@ -3,6 +3,15 @@
 from kvae.priors.base import Prior
 from kvae.priors.conditional_normal import ConditionalNormal
 from kvae.priors.hierarchical import Hierarchical
+from kvae.priors.mixture_of_normals import MixtureOfNormals
 from kvae.priors.standard_normal import StandardNormal
+from kvae.priors.vamp_prior import VampPrior
 
-__all__ = ["ConditionalNormal", "Hierarchical", "Prior", "StandardNormal"]
+__all__ = [
+    "ConditionalNormal",
+    "Hierarchical",
+    "MixtureOfNormals",
+    "Prior",
+    "StandardNormal",
+    "VampPrior",
+]

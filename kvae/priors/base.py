@@ -15,11 +15,14 @@ class Prior(Part):
         conditional: True where the prior depends on the condition.
         has_bijector: False where the distribution has none; then no annealed chains run back to it.
         group_sizes: of the groups of z that are drawn one after another, see `Hierarchical`; None where z is one.
+        of_inputs: True where the prior holds inputs of the encoder; then `build` also takes the `event_shape` of x and
+            the `bounds` of what the encoder gets, (low, high) or None.
     """
 
     conditional = False
     has_bijector = True
     group_sizes: tuple[int, ...] | None = None
+    of_inputs = False
 
     def build(self, latent_dim, condition_shape=None):
         """Take the number of latent dimensions, and the shape of one condition."""
@@ -29,9 +32,28 @@ class Prior(Part):
     def pair(self, posterior) -> None:
         """Take what this prior has to know of the model's posterior, such as its codes. Both are built."""
 
+    def adapt(self, examples) -> None:
+        """Start at the data, where the prior can. `examples(n)` gives n of them at random and their conditions or None.
+
+        The examples come as the encoder gets them, `[n, *event_shape]`.
+        """
+
+    def fit_codes(self, z, seed: int = 0) -> bool:
+        """Fit the prior to codes `[N, D]` of a data set (NumPy) at once, where that can be done; whether it was done.
+
+        For the others `vae.fit_prior` maximises the mean of log p(z) by gradients.
+        """
+        del z, seed
+        return False
+
     @property
     def noise_size(self) -> int:
         """How many standard normal numbers a draw takes."""
+        return self.latent_dim
+
+    @property
+    def widest(self) -> int:
+        """How many float32 numbers the density at one z takes in memory, about."""
         return self.latent_dim
 
     def draw(self, p, eps):
