@@ -92,6 +92,7 @@ GOOD = {
     "VAE.__call__": MODEL, "VAE.encode": MODEL, "VAE.reconstruct": MODEL, "VAE.predict": MODEL | {"verbose": "0"},
     "VAE.predict_on_batch": MODEL, "VAE.train_on_batch": MODEL, "VAE.test_on_batch": MODEL, "VAE.elbo": MODEL,
     "VAE.terms": MODEL, "VAE.impute": MODEL | {"samples": "3"}, "VAE.adapt": {"data": "X"}, "VAE.decode": {"z": "Z"},
+    "VAE.fit_prior": {"data": "X", "prior": "kvae.priors.MixtureOfNormals(2)", "steps": "2", "samples": "1"},
     "VAE.sample": {"n": "3"}, "VAE.compile": {"jit_compile": "False"}, "VAE.save": {"filepath": "'new.keras'"},
     "VAE.export": {"filepath": "'new/1'"},
     "VAE.fit": MODEL | {"verbose": "0"}, "VAE.evaluate": MODEL | {"verbose": "0"},
@@ -140,7 +141,7 @@ CONDITIONAL = {
     "impute": {"x": "B", "condition": "Y"}, "decode": {"z": "Z", "condition": "Y"}, "sample": {"condition": "Y[:3]"},
     "train_on_batch": {"x": "B", "y": "Y"}, "test_on_batch": {"x": "B", "y": "Y"},
 }  # fmt: skip
-CHANGING = ("compile", "fit", "train_on_batch", "adapt")  # the model, which is then put back
+CHANGING = ("compile", "fit", "fit_prior", "train_on_batch", "adapt")  # the model, which is then put back
 
 
 class World:
@@ -191,6 +192,8 @@ class World:
 
     def mend(self, target: str) -> None:
         """Put the models back after a call that trains them or compiles them anew."""
+        if ".fit_prior" in target:
+            self.vae.fit_prior(self.names["X"], "standard_normal", samples=1)
         for model, weights in zip(self.models, self.weights, strict=True):
             model.set_weights(weights)
             model.stop_training = False

@@ -8,6 +8,7 @@ from kvae.data import conditions
 from kvae.data.batch import call_network
 from kvae.models import resolve
 from kvae.models.inference import Inference
+from kvae.models.prior_fitting import PriorFit, fit_prior
 from kvae.models.saving import check_saved
 from kvae.models.trial import check_parts
 from kvae.numerics import arguments, divergences
@@ -146,6 +147,50 @@ class VAE(Inference):
             condition = tf.reshape(condition, [-1, *self.condition_shape])
         flat = call_network(self.decoder, tf.reshape(z, [-1, self.latent_dim]), condition, training=training)
         return tf.reshape(flat, tf.concat([lead, tf.shape(flat)[1:]], axis=0))
+
+    # ---- the prior after training ----
+
+    def fit_prior(
+        self, data, prior=None, validation_data=None, steps: int = 2000, batch_size: int = 512,
+        learning_rate: float = 3e-3, samples: int = 5, seed: int | None = None,
+    ) -> PriorFit:  # fmt: skip
+        """Fit a prior to the codes of data, with the networks held fixed, and put it in the place of the model's own.
+
+        It maximises the mean over the data of E_q(z|x) log p(z). So it brings p(z) to the codes' distribution, from
+        which samples then come, and the ELBO rises by the gain. All that follows uses the new prior: `evaluate`,
+        `kvae.evaluate`, `sample`, `save`, `export`, and `fit`, which trains it on with the rest; what the optimizer
+        knows of the other weights stays.
+
+        A `MixtureOfNormals` is fitted at once, by expectation maximisation. Other priors are fitted by steps of Adam,
+        whose rate falls to zero. A prior without weights is put in as it is. In an autoencoder the prior is fitted to
+        the codes, for samples; the model still has no ELBO.
+
+        Args:
+            data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches: the training data.
+            prior: a new prior, of `kvae.priors`, or its name; by default the model's own is fitted again.
+            validation_data: what the gain is measured on; by default `data`.
+            steps: of Adam, rounded up to whole passes over the data. Each pass draws new z.
+            batch_size: codes in a step.
+            learning_rate: of the first step.
+            samples: draws of z for each example that an expectation maximisation sees, and that the gain is measured
+                with.
+            seed: of the draws and the order; by default the model's. The first weights of a prior come from Keras' own
+                generator, where they count.
+
+        Returns:
+            the mean of log p(z) `before` and `after`, the `gain` and its `standard_error`, and the `history`; nats.
+
+        Raises:
+            ValueError: for a prior without weights that is to be fitted again, one that belongs to another model, or
+                one that the objective cannot take.
+            FloatingPointError: where log p(z) stops being finite. After an error the model is as it was.
+        """
+        steps, batch_size = arguments.whole("steps", steps, 1), arguments.whole("batch_size", batch_size, 1)
+        learning_rate = arguments.number("learning_rate", learning_rate, above=0.0)
+        samples = arguments.whole("samples", samples, 1)
+        seed = self.seed if seed is None else arguments.seed(seed)
+        with self._alone("fit_prior"):
+            return fit_prior(self, data, prior, validation_data, steps, batch_size, learning_rate, samples, seed)
 
     # ---- files ----
 

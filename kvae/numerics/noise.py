@@ -30,6 +30,7 @@ PIXELS = -3  # samples of x given z
 IMPORTANCE = -4  # `evaluate.log_likelihood`, `impute`, and a SavedModel's log_likelihood
 BINARIZATION = -5  # a fixed binarisation of data
 ANNEALING = -(2**40)  # `evaluate.ais` etc., downwards from this number, from twice and from three times it
+FITTING = -(2**45)  # `VAE.fit_prior`, one for each draw downwards
 LOCAL = -(2**50)  # `evaluate.gaps`, one for each step downwards
 
 

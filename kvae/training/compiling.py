@@ -136,6 +136,17 @@ class Compiled(keras.Model):
         optimizer = keras.saving.deserialize_keras_object(config["optimizer"])
         self.compile(**(config | {"optimizer": optimizer}))
 
+    def recompile(self, old: list, new: list) -> None:
+        """Compile as before where weights `new` stand for `old`. What the optimizer knows of the others stays."""
+        self.train_function = self.test_function = self.predict_function = None
+        if not self.compiled:
+            self.renew()
+            return
+        before = self.optimizer
+        self.compile(type(before).from_config(before.get_config()), **self._compile_arguments)
+        for value, variable in zip(_not_of(before, old), _not_of(self.optimizer, new), strict=True):
+            variable.assign(value)
+
     def quantize(self, mode, **kwargs):
         """Quantise the networks as Keras does. The families, whose parameters are float32, stay as they are."""
         for network in (self.encoder, self.decoder):
@@ -201,6 +212,12 @@ class Compiled(keras.Model):
         finally:
             self._fitting -= fitting
             self._thread_lock.release()
+
+
+def _not_of(optimizer, weights: list) -> list:
+    """The optimizer's variables that do not go with these weights, in their order."""
+    names = tuple(weight.path.replace("/", "_") + "_" for weight in weights)  # Keras calls them so
+    return [variable for variable in optimizer.variables if not variable.name.startswith(names)]
 
 
 def _optimizer(optimizer) -> keras.optimizers.Optimizer:

@@ -30,11 +30,36 @@ def _used_again(shape):
     kvae.VAE(*mlp(shape), likelihood=part)
 
 
+class NotFinite(kvae.priors.StandardNormal):
+    def distribution(self, encode=None, condition=None):
+        p = super().distribution()
+        return type(p)(p.mean(), p.stddev() * float("nan"))
+
+
 def _in_a_graph(method, x):
     return lambda: tf.function(method, autograph=False)(x)
 
 
 ROWS = {
+    "models.prior_fitting.fit_prior": [
+        (
+            lambda: vae().fit_prior(X),
+            "^StandardNormal has no weights to fit. Give another prior, for example prior=kvae.priors.MixtureOfNormal",
+        ),
+        (
+            lambda: kvae.VAE(*mlp()).fit_prior(X, NotFinite(), samples=1),
+            "under the fitted NotFinite is not finite. Give a smaller learning_rate; the model keeps its prior",
+            FloatingPointError,
+        ),
+    ],
+    "priors.vamp_prior.VampPrior.pair": [
+        (
+            lambda: kvae.VAE(
+                *mlp(), posterior="deterministic", prior="vamp_prior", objective=kvae.objectives.ELBO(beta=0)
+            ),
+            "^VampPrior is a mixture of .*Deterministic posterior has no density. Take kvae.priors.MixtureOfNormals",
+        ),
+    ],
     "data.conditions.shape_of": [
         (
             lambda: (

@@ -1,0 +1,169 @@
+"""A prior fitted to the codes of a model, and put in the place of the one that it had."""
+
+import math
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kvae.data import conditions, inputs
+from kvae.models import resolve
+from kvae.models.importance import ImportanceSampler
+from kvae.models.trial import check_parts
+from kvae.numerics import noise
+from kvae.numerics.chunks import ROWS, even_chunk_size
+from kvae.numerics.compilation import compiled, prefers_xla
+
+_FLOATS_AT_A_TIME = 4_000_000  # of the density of codes that are judged at once
+
+
+class PriorFit(NamedTuple):
+    """What `vae.fit_prior` gained, in nats.
+
+    Attributes:
+        before, after: the mean of log p(z), z ~ q(z|x), under the old prior and under the new one.
+        gain: after - before; by so much the ELBO rises.
+        standard_error: of the gain, over the examples.
+        history: the mean of log p(z) over the batch of each step, `[steps]`; empty for a prior that is fitted at once.
+    """
+
+    before: float
+    after: float
+    gain: float
+    standard_error: float
+    history: np.ndarray
+
+
+def fit_prior(vae, data, prior, validation_data, steps, batch_size, learning_rate, samples, seed) -> PriorFit:
+    """See `kvae.VAE.fit_prior`; the arguments are checked. After an error the model is as it was."""
+    old, new = vae.prior, vae.prior if prior is None else resolve.prior(prior)
+    if new is old and not new.trainable_variables:
+        raise ValueError(
+            f"{type(old).__name__} has no weights to fit. Give another prior, for example "
+            "prior=kvae.priors.MixtureOfNormals(20)."
+        )
+    conditions.shape_of(vae.encoder, vae.decoder, new)
+    data = inputs.repeatable(data)
+    codes, start = Codes(vae, data, seed), [weight.numpy() for weight in new.weights]
+    judged = codes if validation_data is None else Codes(vae, validation_data, seed)
+    before = judged.log_prob(old, samples)
+    if new is not old:
+        resolve.build_prior(new, vae)
+    try:
+        _put(vae, new)
+        check_parts(vae)
+        if new is not old:
+            new.adapt(lambda n: vae.random_examples(data, n, seed))
+        history = _fitted(codes, new, steps, batch_size, learning_rate, samples, seed)
+        after = judged.log_prob(new, samples)
+        if not np.isfinite(after).all():
+            raise FloatingPointError(
+                f"log p(z) under the fitted {type(new).__name__} is not finite. Give a smaller learning_rate; the "
+                "model keeps its prior."
+            )
+    except BaseException:
+        if new is old:
+            for weight, value in zip(new.weights, start, strict=True):
+                weight.assign(value)
+        else:
+            _put(vae, old)
+            new.taken = False
+        raise
+    if new is not old:
+        old.taken = False
+        vae.recompile(old.weights, new.weights)
+    gain = after - before
+    error = gain.std(ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else math.nan
+    return PriorFit(float(before.mean()), float(after.mean()), float(gain.mean()), float(error), history)
+
+
+def _put(vae, prior) -> None:
+    """The prior in the model's place for it."""
+    vae._tracker.untrack(vae.prior)
+    vae.prior = prior
+    vae.posterior.pair(prior)
+    vae.renew()
+
+
+class Codes:
+    """The codes z ~ q(z|x) of a data set, with other draws for each number of a draw.
+
+    Args:
+        vae: a `kvae.VAE`.
+        data: an array, a split, or a finite dataset.
+        seed: of the draws; draw number d of example i is a function of (seed, d, i).
+    """
+
+    def __init__(self, vae, data, seed: int):
+        self.vae, self.seed = vae, seed
+        batches, parameters = zip(*ImportanceSampler.of(vae).encoded(data), strict=True)
+        self.parameters, self.conditions = tf.concat(parameters, axis=0), None
+        if vae.condition_shape is not None:
+            self.conditions = tf.concat([batch.condition for batch in batches], axis=0)
+        self._some = compiled(self._draw, jit=False)
+
+    def __len__(self):
+        return self.parameters.shape[0]
+
+    def draw(self, number: int) -> tf.Tensor:
+        """Draw number `number` of each code, `[N, D]`."""
+        stream = tf.constant(noise.FITTING - number, tf.int64)
+        parts = [(self.parameters[i : i + ROWS], stream, tf.constant(i)) for i in range(0, len(self), ROWS)]
+        return tf.concat([self._some(*part) for part in parts], axis=0)
+
+    def _draw(self, parameters, stream, first):
+        posterior = self.vae.posterior
+        size, dtype = posterior.noise_size, posterior.compute_dtype
+        eps = noise.normal(self.seed, stream, first, tf.shape(parameters)[0], size, dtype)
+        return posterior.draw(posterior.of(parameters), eps[None])[0]
+
+    def log_prob(self, prior, samples: int) -> np.ndarray:
+        """The mean of log p(z) over `samples` draws of each code that no prior is fitted to, float64 `[N]`."""
+        density, total = compiled(lambda z, c: self.density(prior, z, c), jit=False), np.zeros(len(self))
+        size = even_chunk_size(len(self), max(1, _FLOATS_AT_A_TIME // prior.widest))
+        for number in range(_JUDGED, _JUDGED + samples):
+            z = self.draw(number)
+            for rows in (slice(i, i + size) for i in range(0, len(self), size)):
+                total[rows] += density(z[rows], None if self.conditions is None else self.conditions[rows]).numpy()
+        return total / samples
+
+    def density(self, prior, z, condition):
+        """log p(z) of a batch, `[B]`."""
+        return prior.distribution(self.vae._encode_seen, condition).log_prob(z)
+
+
+_JUDGED = 2**32  # the numbers of draws by which a prior is judged begin here
+
+
+def _fitted(codes: Codes, prior, steps, batch_size, learning_rate, samples, seed) -> np.ndarray:
+    """Fit a prior, at once or by so many steps: the history."""
+    if not prior.trainable_variables:
+        return np.zeros(0)
+    if prior.fit_codes(np.concatenate([codes.draw(number) for number in range(samples)]), seed):
+        return np.zeros(0)
+    batch_size = min(batch_size, len(codes))
+    batches = len(codes) // batch_size
+    passes = -(-steps // batches)
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, passes * batches)
+    optimizer, weights = keras.optimizers.Adam(rate), prior.trainable_variables
+    optimizer.build(weights)
+
+    def over(z, conditions, rows):
+        def body(i, found):
+            condition = None if conditions is None else tf.gather(conditions, rows[i])
+            with tf.GradientTape() as tape:
+                mean = tf.reduce_mean(codes.density(prior, tf.gather(z, rows[i]), condition))
+                loss = -mean
+            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            return i + 1, found.write(i, mean)
+
+        found = tf.TensorArray(prior.compute_dtype, batches)
+        return tf.while_loop(lambda i, _: i < batches, body, [0, found], parallel_iterations=1)[1].stack()
+
+    over, history = compiled(over, jit=prefers_xla(codes.vae.encoder)), []
+    for number in range(passes):
+        rows = np.random.default_rng([seed, number]).permutation(len(codes))[: batches * batch_size]
+        rows = tf.constant(rows.reshape(batches, batch_size), tf.int32)
+        history.append(over(codes.draw(number), codes.conditions, rows).numpy())
+    return np.concatenate(history)
