@@ -112,6 +112,7 @@ MODELS = {
         for name, make in HIERARCHIES.items()
     },
     "prior_vamp_prior_full_normal": {"prior": PRIORS["vamp_prior"], "posterior": POSTERIORS["full_normal"]},
+    "prior_vamp_prior_hierarchy": {"prior": PRIORS["vamp_prior"], "posterior": HIERARCHIES["top_down"]},
     "prior_vamp_prior_bounds": {"prior": PRIORS["vamp_prior"], "likelihood": LIKELIHOODS["bernoulli"]},
     **{f"objective_{name}": {"objective": make} for name, make in OBJECTIVES.items() if name not in DEFAULTS},
     "objective_mmd_deterministic": {"posterior": POSTERIORS["deterministic"], "objective": OBJECTIVES["mmd"]},

@@ -43,6 +43,11 @@ def fit_prior(vae, data, prior, validation_data, steps, batch_size, learning_rat
             f"{type(old).__name__} has no weights to fit. Give another prior, for example "
             "prior=kvae.priors.MixtureOfNormals(20)."
         )
+    if vae.posterior.relative and (old.group_sizes or new.group_sizes):
+        raise ValueError(
+            f"{type(vae.posterior).__name__} draws z relative to a prior in groups, so that the codes would move with "
+            f"the prior. Train {type(new).__name__} together with the networks, by fit."
+        )
     conditions.shape_of(vae.encoder, vae.decoder, new)
     data = inputs.repeatable(data)
     codes, start = Codes(vae, data, seed), [weight.numpy() for weight in new.weights]

@@ -18,9 +18,10 @@ class Mixture(tfd.MixtureSameFamily):
 
     def _log_prob(self, x):
         components, weights = self.components_distribution, self.mixture_distribution
-        if not isinstance(components, tfd.MultivariateNormalDiag):
-            return super()._log_prob(x)
-        each = _normal_log_probs(x, components.mean(), components.stddev())
+        if isinstance(components, tfd.MultivariateNormalDiag):
+            each = _normal_log_probs(x, components.mean(), components.stddev())
+        else:  # a z for every component: not all distributions broadcast by themselves
+            each = components.log_prob(tf.repeat(x[..., None, :], components.batch_shape[0], axis=-2))
         return tf.reduce_logsumexp(each + tf.nn.log_softmax(weights.logits), axis=-1)
 
 

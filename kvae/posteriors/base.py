@@ -16,11 +16,14 @@ class Posterior(Family):
         has_density: False where q(z|x) is a point among real numbers; then there is no KL, no ELBO and no
             log-likelihood.
         has_bijector: False where q has none; then no annealed chains run back to q.
+        relative: True where q depends on the weights of a prior in groups, see `pair`; then no other prior can be
+            fitted to the codes.
         has_own_weights: True where weights beside the projection say what q is, such as those of a flow.
     """
 
     has_density = True
     has_bijector = True
+    relative = False
     has_own_weights = False
     latent_dim: int
 

@@ -18,6 +18,7 @@ class Hierarchy(NormalPosterior):
     `kl_1`, `kl_2`, ..., whose sum is `kl`.
     """
 
+    relative = True
     has_own_weights = True
 
     def __init__(self, groups=2, floor: float = 1e-5, cap: float = 1e3, project=True, name=None, dtype=None):

@@ -51,6 +51,12 @@ ROWS = {
             "under the fitted NotFinite is not finite. Give a smaller learning_rate; the model keeps its prior",
             FloatingPointError,
         ),
+        (
+            lambda: kvae.VAE(
+                *mlp(), posterior=kvae.posteriors.TopDown((2, 1)), prior=kvae.priors.Hierarchical((2, 1))
+            ).fit_prior(X),
+            "^TopDown draws z relative to a prior in groups, .* Train Hierarchical together with the networks, by fit.$",
+        ),
     ],
     "priors.vamp_prior.VampPrior.pair": [
         (
