@@ -55,7 +55,7 @@ ROWS = {
             lambda: kvae.VAE(
                 *mlp(), posterior=kvae.posteriors.TopDown((2, 1)), prior=kvae.priors.Hierarchical((2, 1))
             ).fit_prior(X),
-            "^TopDown draws z relative to a prior in groups, .* Train Hierarchical together with the networks, by fit.$",
+            "^TopDown draws z relative to a prior in groups, .* Train Hierarchical together with the networks, by fit",
         ),
     ],
     "priors.vamp_prior.VampPrior.pair": [
