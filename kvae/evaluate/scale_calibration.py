@@ -140,8 +140,8 @@ def _checked(vae, samples, seed) -> tuple[int, int]:
     resolve.check_model(vae)
     if not isinstance(vae.likelihood, Normal):
         raise ValueError(
-            f"calibration is about a scale, and {type(vae.likelihood).__name__} has none. It is for "
-            "kvae.likelihoods.Normal."
+            f"calibration compares errors with the scale of a normal distribution, and {type(vae.likelihood).__name__} "
+            "is none. It is for kvae.likelihoods.Normal."
         )
     return arguments.whole("samples", samples, 1), arguments.seed(seed)
 

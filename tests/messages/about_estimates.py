@@ -154,7 +154,7 @@ ROWS = {
     "evaluate.scale_calibration._checked": [
         (
             lambda: evaluate.calibration(vae("bernoulli"), BITS),
-            "is about a scale, and Bernoulli has none. It is for kvae.",
+            "compares errors with the scale of a normal distribution, and Bernoulli is none. It is for kvae.",
         ),
     ],
     "models.resolve.check_density": [
