@@ -36,10 +36,10 @@ IMAGES = 12_800
 SIZES = (2_000, 20_000, 200_000, 2_000_000)
 
 
-def model(latents=20, likelihood="bernoulli", posterior="diagonal_normal", **objective) -> kvae.VAE:
+def model(latents=20, likelihood="bernoulli", posterior="diagonal_normal", objective=None, **elbo) -> kvae.VAE:
     keras.utils.set_random_seed(0)
     networks = kvae.networks.mlp((PIXELS,), latents, hidden=(400,))
-    objective = kvae.objectives.ELBO(**objective)
+    objective = objective or kvae.objectives.ELBO(**elbo)
     vae = kvae.VAE(*networks, likelihood=likelihood, posterior=posterior, objective=objective)
     vae.compile(optimizer=keras.optimizers.Adam(1e-3))
     return vae
@@ -80,17 +80,28 @@ def ratio(seconds, name, base) -> str:
 
 
 def choices(rounds: int) -> str:
-    """The price of a likelihood, a KL form and a posterior."""
+    """The price of a likelihood, a KL form, a posterior and an objective."""
     x = images(IMAGES)
+    objectives = kvae.objectives
     pairs = [
         ("continuous Bernoulli", {"likelihood": "continuous_bernoulli"}, "Bernoulli", {}),
         ("normal, optimal scale", {"likelihood": "normal"}, "Bernoulli", {}),
         ("Monte-Carlo KL", {"kl": "monte_carlo"}, "analytic KL", {"kl": "analytic"}),
         ("full covariance, 20 latents", {"posterior": "full_normal"}, "diagonal", {}),
+        ("total correlation", {"objective": objectives.TotalCorrelation(dataset_size=IMAGES)}, "ELBO", {}),
+        ("MMD", {"objective": objectives.MMD()}, "ELBO", {}),
+        ("IWAE, 50 samples", {"objective": objectives.IWAE(50)}, "ELBO, 50 samples", {"samples": 50}),
+        (
+            "doubly reparameterized, 50 samples",
+            {"objective": objectives.IWAE(50, "doubly_reparameterized")},
+            "IWAE, 50 samples",
+            {"objective": objectives.IWAE(50)},
+        ),
     ]
     lines = ["| choice | over | time ratio, median (quartiles) |", "|---|---|---:|"]
     for name, parts, base, base_parts in pairs:
-        programs = {base: fit(model(**base_parts), x), name: fit(model(**parts), x)}
+        some = x[:1280] if "50 samples" in name else x
+        programs = {base: fit(model(**base_parts), some), name: fit(model(**parts), some)}
         lines.append(ratio(in_turns(programs, rounds), name, base))
         print(lines[-1], flush=True)
     return "\n".join(lines)
