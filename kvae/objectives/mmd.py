@@ -69,8 +69,8 @@ class MMD(Objective):
         """The unbiased estimate of MMD^2, a scalar."""
         z, other = terms.z, self.needed(terms, "prior_z")  # [S, B, D]
         rows = tf.cast(tf.shape(z)[1], z.dtype)
-        within = self._kernel(z, z) + self._kernel(other, other)
-        within = tf.reduce_sum(tf.linalg.set_diag(within, tf.zeros_like(within[..., 0])), axis=[1, 2])
+        pairs = 1.0 - tf.eye(tf.shape(z)[1], dtype=z.dtype)  # of different draws
+        within = tf.reduce_sum(pairs * (self._kernel(z, z) + self._kernel(other, other)), axis=[1, 2])
         between = tf.reduce_mean(self._kernel(z, other), axis=[1, 2])
         found = tf.reduce_mean(within / (rows * tf.maximum(rows - 1.0, 1.0)) - 2.0 * between)
         return tf.where(rows > 1.0, found, 0.0)
