@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from kvae.data import checks, conditions, inputs, statistics
 from kvae.data.batch import Batch, unpack
-from kvae.numerics import arguments, noise
+from kvae.numerics import arguments, noise, replicas
 from kvae.numerics.compilation import gradient_barrier
 from kvae.objectives import Objective, Terms
 from kvae.training.trackers import Faults, Trackers
@@ -102,7 +102,7 @@ class LatentVariableModel(Trainer):
         checks.check_weight(weight)
         batch = batch._replace(weight=weight)
         if training:
-            seed, stream, first = self.seed + _replica() * 1000003, self.draws.value, 0
+            seed, stream, first = self.seed + replicas.number() * 1000003, self.draws.value, 0
         else:
             seed, stream, first = self.seed, noise.EVALUATION, self.seen.result()
             self.seen.update_state(rows)
@@ -159,8 +159,8 @@ class LatentVariableModel(Trainer):
             self.faults.update_state(self.draws.value, *bad, *self._outside(batch, checked))
         else:
             self.test_faults.update_state(1, *bad, *self._outside(batch, checked))
-        examples = _over_replicas(tf.cast(tf.shape(loss)[0], loss.dtype))
-        return tf.reduce_sum(tf.cast(batch.weight, loss.dtype) * loss) / examples + penalty / _replicas()
+        examples = replicas.total(tf.cast(tf.shape(loss)[0], loss.dtype))
+        return tf.reduce_sum(tf.cast(batch.weight, loss.dtype) * loss) / examples + penalty / replicas.count()
 
     def _outside(self, batch, checked) -> tuple:
         """Whether a batch that is `prepared` has an x outside the support, and a condition that there is none of."""
@@ -200,19 +200,3 @@ class LatentVariableModel(Trainer):
 
 def _not_finite(term):
     return tf.logical_not(tf.reduce_all(tf.math.is_finite(term)))
-
-
-def _replica():
-    context = tf.distribute.get_replica_context()
-    return 0 if context is None else tf.cast(context.replica_id_in_sync_group, tf.int64)
-
-
-def _replicas() -> int:
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def _over_replicas(value):
-    """The sum of a value over the replicas, such as the size of the global batch."""
-    if _replicas() == 1:
-        return value
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)

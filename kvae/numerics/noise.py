@@ -32,6 +32,7 @@ BINARIZATION = -5  # a fixed binarisation of data
 ANNEALING = -(2**40)  # `evaluate.ais` etc., downwards from this number, from twice and from three times it
 FITTING = -(2**45)  # `VAE.fit_prior`, one for each draw downwards
 LOCAL = -(2**50)  # `evaluate.gaps`, one for each step downwards
+CODEWORDS = -(2**54)  # new codewords of `posteriors.VectorQuantized`, one for each update downwards
 
 
 _UNDER_XLA = contextvars.ContextVar("under_xla", default=False)
