@@ -12,10 +12,15 @@ import kvae
 
 LATENT = 3
 
+CODES = {
+    "finite_scalar": lambda **kw: kvae.posteriors.FiniteScalar(**{"levels": (5,)} | kw),
+    "vector_quantized": lambda **kw: kvae.posteriors.VectorQuantized(**{"codes": 7, "dim": 1} | kw),
+}
 POSTERIORS = {
     "diagonal_normal": kvae.posteriors.DiagonalNormal,
     "full_normal": kvae.posteriors.FullNormal,
     "deterministic": kvae.posteriors.Deterministic,
+    **CODES,
 }
 HIERARCHIES = {  # with the prior beside them, of as many groups
     "top_down": kvae.posteriors.TopDown,
@@ -23,7 +28,7 @@ HIERARCHIES = {  # with the prior beside them, of as many groups
     "ladder": kvae.posteriors.Ladder,
     "bottom_up": kvae.posteriors.BottomUp,
 }
-DENSITIES = {name: make for name, make in POSTERIORS.items() if make.has_density}
+DENSITIES = {name: make for name, make in POSTERIORS.items() if name not in ("deterministic", *CODES)}
 LIKELIHOODS = {
     "bernoulli": kvae.likelihoods.Bernoulli,
     "continuous_bernoulli": kvae.likelihoods.ContinuousBernoulli,
@@ -41,6 +46,11 @@ LIKELIHOODS = {
     "log_normal_learned": lambda **kw: kvae.likelihoods.LogNormal(scale="learned", **kw),
     "beta": kvae.likelihoods.Beta,
 }
+MASSES = {
+    "codes_uniform": kvae.priors.Codes,
+    "codes_categorical": lambda: kvae.priors.Codes("categorical"),
+    "codes_autoregressive": lambda: kvae.priors.Codes("autoregressive", units=8, layers=1, heads=2),
+}
 PRIORS = {
     "standard_normal": kvae.priors.StandardNormal,
     "conditional_normal": kvae.priors.ConditionalNormal,  # as a model in test_conditional.py
@@ -48,6 +58,7 @@ PRIORS = {
     "mixture_of_normals": lambda: kvae.priors.MixtureOfNormals(components=4),
     "vamp_prior": lambda: kvae.priors.VampPrior(components=5),
     "vamp_prior_weights": lambda: kvae.priors.VampPrior(components=5, learned_weights=True),
+    **MASSES,
 }
 OBJECTIVES = {
     "elbo": kvae.objectives.ELBO,
@@ -101,11 +112,17 @@ MODELS = {
     "plain": {},
     **{f"posterior_{name}": {"posterior": make} for name, make in DENSITIES.items() if name not in DEFAULTS},
     "posterior_deterministic": {"posterior": POSTERIORS["deterministic"], "objective": OBJECTIVES["elbo_no_kl"]},
+    **{f"posterior_{name}": {"posterior": make, "prior": MASSES["codes_uniform"]} for name, make in CODES.items()},
+    **{
+        f"prior_{name}": {"posterior": CODES["finite_scalar"], "prior": make}
+        for name, make in MASSES.items()
+        if name != "codes_uniform"
+    },
     **{f"likelihood_{name}": {"likelihood": make} for name, make in LIKELIHOODS.items()},
     **{
         f"prior_{name}": {"prior": make}
         for name, make in PRIORS.items()
-        if not make().conditional and name not in DEFAULTS
+        if name not in ("conditional_normal", *MASSES, *DEFAULTS)
     },
     **{
         f"hierarchy_{name}": {"posterior": make, "prior": functools.partial(kvae.priors.Hierarchical, make().groups)}

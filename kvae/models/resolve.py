@@ -137,6 +137,16 @@ def check_density(vae, what: str) -> None:
         )
 
 
+def check_continuous(vae, what: str) -> None:
+    """Raise a ValueError where the model's posterior has no density over real numbers; `what` needs one."""
+    check_density(vae, what)
+    if vae.posterior.measure == "mass":
+        raise ValueError(
+            f"{what} needs a density q(z|x) over real numbers, and {type(vae.posterior).__name__} is a point mass at a "
+            "code. What it has is the ELBO, without noise: vae.elbo(x), or kvae.evaluate.summary."
+        )
+
+
 def build(family, **shapes) -> None:
     """Build a family for a model. If it came from a file, it is already built, and its shapes are checked.
 

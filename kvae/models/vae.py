@@ -100,7 +100,6 @@ class VAE(Inference):
             needs = self._needs(q, prior, z, prior_eps)
         if training:
             p = self.likelihood.calibrated(x, p, weight, mask)
-            self.posterior.update(q, weight)
         terms = Terms(
             log_px_z=self.likelihood.log_prob(p, x, mask),  # at the input x
             log_pz=prior.log_prob(z),
@@ -115,6 +114,8 @@ class VAE(Inference):
         )
         if path is not None:
             path.weight = self.objective.path_weight(terms)
+        if training:
+            self.posterior.update(q, weight)  # after the terms, which are those of the weights before
         return terms
 
     def _needs(self, q, prior, z, prior_eps) -> dict:

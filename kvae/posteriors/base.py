@@ -18,12 +18,14 @@ class Posterior(Family):
         has_bijector: False where q has none; then no annealed chains run back to q.
         relative: True where q depends on the weights of a prior in groups, see `pair`; then no other prior can be
             fitted to the codes.
+        measure: "density", or "mass" where z is one of finitely many codes and q(z|x) a point mass at one of them.
         has_own_weights: True where weights beside the projection say what q is, such as those of a flow.
     """
 
     has_density = True
     has_bijector = True
     relative = False
+    measure = "density"
     has_own_weights = False
     latent_dim: int
 

@@ -17,12 +17,14 @@ class Prior(Part):
         group_sizes: of the groups of z that are drawn one after another, see `Hierarchical`; None where z is one.
         of_inputs: True where the prior holds inputs of the encoder; then `build` also takes the `event_shape` of x and
             the `bounds` of what the encoder gets, (low, high) or None.
+        measure: what log p(z) is the logarithm of, "density" or "mass"; the posterior's must be the same.
     """
 
     conditional = False
     has_bijector = True
     group_sizes: tuple[int, ...] | None = None
     of_inputs = False
+    measure = "density"
 
     def build(self, latent_dim, condition_shape=None):
         """Take the number of latent dimensions, and the shape of one condition."""
