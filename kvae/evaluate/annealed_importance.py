@@ -30,6 +30,7 @@ def ais(
         chains: S, for each example.
         seed: of the chains; those of example i are a function of (seed, i, S).
         start: "posterior" for chains that begin at q(z|x), "prior" for chains that begin at p(z), without the encoder.
+            Models of codes need "prior": their chains move the noise of the prior's draws, without a gradient.
         leapfrog: steps of a move. Separate chains tune the length of a move beforehand.
         verbose: as for `log_likelihood`.
 

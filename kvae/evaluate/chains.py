@@ -69,6 +69,11 @@ class Annealing:
     def __init__(self, vae, start: str, chains: int, leapfrog: int):
         if start == "posterior":
             resolve.check_density(vae, "a chain from q(z|x)")
+        if start == "posterior" and vae.posterior.measure == "mass":
+            raise ValueError(
+                f"{type(vae.posterior).__name__} is a point mass at a code, from which no chain moves. Give "
+                "start='prior'."
+            )
         self.vae, self.start, self.chains, self.leapfrog = vae, start, chains, leapfrog
         self.family = vae.posterior if start == "posterior" else vae.prior
         self.draws = ImportanceSampler.of(vae)
@@ -96,9 +101,12 @@ class Annealing:
             at: numbers of betas to note log w at.
         """
         if exact is not None and not self.family.has_bijector:
+            remedy = f"Give start='{STARTS[self.start == 'posterior']}'."
+            if self.vae.posterior.measure == "mass":
+                remedy = "Of codes there is no bound from above; ais(start='prior') gives one from below."
             raise ValueError(
                 f"A chain back from z needs the noise that z came from, and {type(self.family).__name__} is no "
-                f"bijector of noise. Give start='{STARTS[self.start == 'posterior']}'."
+                f"bijector of noise. {remedy}"
             )
         chunk_size = self.draws.at_a_time(self.chains, _FLOATS_AT_A_TIME)
         betas, found = tf.constant(betas, tf.float32), []

@@ -7,6 +7,7 @@ import numpy as np
 from kvae.data import inputs
 from kvae.evaluate import faults
 from kvae.evaluate.baselines import pixel_log_prob
+from kvae.evaluate.code_entropy import code_entropy
 from kvae.evaluate.columns import columns_of
 from kvae.evaluate.estimates import Estimate, mean_of
 from kvae.evaluate.latent_dimensions import collapsed
@@ -61,10 +62,11 @@ def diagnose(
     - Under-trained: a copy, trained for `probe_steps` more steps of Adam, gains more than 5 % of what the ELBO has
       gained on independent pixels.
     - Scale too large or too small, of a normal likelihood: `calibration` is below 0.5 or above 2. Collapsed: the KL
-      term is below 0.1 nats, or every latent dimension is `collapsed`.
+      term is below 0.1 nats, or every latent dimension is `collapsed`; of a model of codes, the entropy of the codes of
+      `data` is below 0.1 nats.
     - Under-trained: the ELBO is not clearly above independent pixels (of less than 30 examples that is called too few
       examples).
-    - Prior gap: `prior_gap` is more than a third of the KL term, and more than a nat.
+    - Prior gap: `prior_gap` is more than a third of the KL term, and more than a nat. It is not told of codes.
 
     Args:
         vae: a `kvae.VAE` whose posterior has a density. It is not changed; making the copy draws from Keras' generator
@@ -101,12 +103,14 @@ def diagnose(
         seen = per_example(vae, train, samples, seed)
         figures["train_elbo"] = mean_of(seen.elbo, seen.elbo_variance, samples, measure)
         figures["train_learnt"] = mean_of(seen.elbo - pixel_model(train), seen.elbo_variance, samples)
+    if vae.posterior.measure == "mass":
+        figures["code_entropy"] = code_entropy(vae, data)
     figures |= _prior_gap(vae, data, train, seed)
     unused = _unused(vae, data)
     said = faults.dead(dead_networks(vae, data))
     said = said or faults.overfitting(figures) | faults.unlike_columns(columns_of(vae, data), columns)
     said = said or faults.under_trained(figures)
-    said = said or faults.scale(vae, figures) | faults.collapsed(vae, figures, unused)
+    said = said or faults.scale(vae, figures) | faults.collapsed(vae, figures, unused) | faults.one_code(figures)
     said = said or faults.no_better_than_pixels(figures) or faults.prior_gap(figures)
     return _diagnosis(vae, said, figures, unused)
 
@@ -137,7 +141,8 @@ def _unused(vae, data) -> tuple[int, ...]:
 def _prior_gap(vae, data, train, seed: int) -> dict[str, Estimate]:
     """The gap between the codes of data and the prior, by those of `train` or of every other example of data."""
     old, new = (train, data) if train is not None else (_every_other(data, 0), _every_other(data, 1))
-    if vae.prior.conditional or new is None or min(len(old), len(new)) < faults.FEW:
+    continuous = vae.posterior.measure == "density"
+    if not continuous or vae.prior.conditional or new is None or min(len(old), len(new)) < faults.FEW:
         return {}
     return {"prior_gap": prior_gap(vae, old.first(_CODES), new.first(_CODES), seed)}
 

@@ -126,7 +126,7 @@ def scale(vae, figures: Figures) -> Faults:
 def collapsed(vae, figures: Figures, unused) -> Faults:
     """Codes that carry nothing."""
     kl, all_unused = figures["kl"].mean, len(unused) == vae.latent_dim
-    if kl >= _NO_KL and not all_unused:
+    if (kl >= _NO_KL and not all_unused) or "code_entropy" in figures:
         return {}
     which = "all" if all_unused else "together, the"
     text = f"Collapsed: {which} {vae.latent_dim} latent dimensions carry {kl:.3f} nats, so that what is decoded hardly "
@@ -139,6 +139,16 @@ def collapsed(vae, figures: Figures, unused) -> Faults:
     else:
         text += "Train for longer, check the scale of the likelihood"
     return {"collapsed": text + ", let beta rise from 0 (kvae.schedules.Linear), or use ELBO(free_bits=...)."}
+
+
+def one_code(figures: Figures) -> Faults:
+    """A model of codes that gives nearly every example the same one."""
+    entropy = figures.get("code_entropy")
+    if entropy is None or entropy.examples < FEW or entropy.mean >= _NO_KL:
+        return {}
+    text = f"Collapsed: nearly all examples have the same code, the entropy of the codes is {entropy.mean:.3f} nats. "
+    text += "Train for longer, lower the learning rate, check the scale of the likelihood, or normalize the encoder's "
+    return {"collapsed": text + "features; of VectorQuantized raise restart=."}
 
 
 def prior_gap(figures: Figures) -> Faults:
@@ -154,7 +164,8 @@ def prior_gap(figures: Figures) -> Faults:
 def healthy(vae, figures: Figures, unused) -> str:
     """What is said of a model without faults."""
     text = f"Healthy: the ELBO, {figures['elbo'].mean:.2f} nats, is {figures['learnt'].mean:.2f} above independent "
-    text += f"pixels, and the codes carry {figures['kl'].mean:.2f} nats."
+    carry = "have a mean length of" if "code_entropy" in figures else "carry"
+    text += f"pixels, and the codes {carry} {figures['kl'].mean:.2f} nats."
     if unused:
         numbers = ", ".join(map(str, unused))
         text += f" {len(unused)} of {vae.latent_dim} latent dimensions carry nothing ({numbers}); fewer would do."

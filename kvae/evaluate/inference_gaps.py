@@ -34,7 +34,7 @@ def gaps(
     than on the training data where the encoder has overfitted.
 
     Args:
-        vae: a `kvae.VAE` whose posterior has a density.
+        vae: a `kvae.VAE` whose posterior has a density over real numbers.
         data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
         samples: draws of z for each example, for both ELBOs and for log p(x), which is importance-sampled from q*.
         steps: of Adam, with the rate falling to zero on a half cosine.
@@ -50,7 +50,7 @@ def gaps(
 
     Reference: Cremer, Li, Duvenaud (2018), Inference suboptimality in variational autoencoders, arXiv 1801.03558.
     """
-    resolve.check_density(vae, "the gap of the ELBO")
+    resolve.check_continuous(vae, "the gap of the ELBO")
     steps, draws = arguments.whole("steps", steps, 1), arguments.whole("draws", draws, 1)
     samples, chains = arguments.whole("samples", samples, 1), arguments.whole("chains", chains, 0)
     seed = arguments.seed(seed)

@@ -30,7 +30,7 @@ class PerExample(NamedTuple):
     kl_variance: np.ndarray
     elbo_variance: np.ndarray
     gap_variance: np.ndarray  # of log_likelihood - elbo, which are of the same draws
-    code: np.ndarray  # the posterior's mean, [N, latent_dim]
+    code: np.ndarray  # the posterior's mean, [N, latent_dim]; [N, 0] where z has a mass, and its numbers no unit
     observed: np.ndarray  # how many elements of x
 
     @property
@@ -53,10 +53,11 @@ def per_example(vae, data, samples, seed, chunk=None, verbose: bool | str = "aut
     samples, seed = arguments.whole("samples", samples, 1), arguments.seed(seed)
     chunk = None if chunk is None else arguments.whole("chunk", chunk, 1)
     draws, elements = ImportanceSampler.of(vae), math.prod(vae.event_shape)
+    drawn = samples if vae.posterior.noise_size else 1  # without noise all draws are equal
     chunk = chunk or max(1, FLOATS_AT_A_TIME // draws.widest)
-    chunk_size = max(1, chunk // samples)  # examples; one, in several chunks, if samples > chunk
-    chunk = even_chunk_size(samples, chunk)
-    work = samples * multiply_adds(vae.decoder, vae.likelihood) * min(checks.ROWS, inputs.count(data) or checks.ROWS)
+    chunk_size = max(1, chunk // drawn)  # examples; one, in several chunks, if samples > chunk
+    chunk = even_chunk_size(drawn, chunk)
+    work = drawn * multiply_adds(vae.decoder, vae.likelihood) * min(checks.ROWS, inputs.count(data) or checks.ROWS)
     jit = work > _WORTH_COMPILING and draws.jit
     found: list[tuple] = []
     with progress(data, verbose) as bar:
@@ -64,11 +65,12 @@ def per_example(vae, data, samples, seed, chunk=None, verbose: bool | str = "aut
             if parameters is not None:
                 q = tf.constant(np.resize(parameters[number : number + count], q.shape))
             code, kl = draws.code_and_kl(batch, q)
+            code = code if vae.posterior.measure == "density" else code[:, :0]
             sums = _RunningSums()
-            for draw in range(0, samples, chunk):
-                first = number * samples + draw
-                terms = draws.terms(batch, q, seed, first, min(chunk, samples - draw), jit)
-                sums.add(*(t.numpy() for t in terms))
+            for draw in range(0, drawn, chunk):
+                first = number * drawn + draw
+                log_px_z, log_ratio = draws.terms(batch, q, seed, first, min(chunk, drawn - draw), jit)
+                sums.add(log_px_z.numpy(), log_ratio.numpy(), times=samples // drawn)
             observed = np.full(len(batch.x), float(elements))
             if batch.mask is not None:
                 observed = batch.mask.numpy().reshape(len(batch.x), -1).sum(axis=1, dtype=np.float64)
@@ -86,18 +88,18 @@ class _RunningSums:
         self.largest = -np.inf
         self.sums = 0.0  # of w, w a, w b, w^2 (all scaled), a, a^2, b, b^2, (a + b)^2, each [B]
 
-    def add(self, log_px_z, log_ratio):
-        """Count log p(x|z) and log p(z) - log q(z|x), both `[C, B]`."""
+    def add(self, log_px_z, log_ratio, times: int = 1):
+        """Count log p(x|z) and log p(z) - log q(z|x), both `[C, B]`, so many times."""
         a, b = log_px_z.astype(np.float64), log_ratio.astype(np.float64)
         log_w = a + b
         largest = np.maximum(self.largest, log_w.max(0))
         w = np.exp(log_w - largest)
-        new = np.stack([t.sum(0) for t in (w, w * a, w * b, w**2, a, a**2, b, b**2, log_w**2)])
+        new = times * np.stack([t.sum(0) for t in (w, w * a, w * b, w**2, a, a**2, b, b**2, log_w**2)])
         if self.count:
             shrink = np.exp(self.largest - largest)
             old = self.sums * np.stack([shrink] * 3 + [shrink**2] + [np.ones_like(shrink)] * 5)
             new += old
-        self.count, self.largest, self.sums = self.count + len(a), largest, new
+        self.count, self.largest, self.sums = self.count + times * len(a), largest, new
 
     def result(self, kl):
         """The columns of `PerExample` but the code; `kl` is the closed form `[B]` or None."""

@@ -27,7 +27,8 @@ def prior_gap(vae, train, test, seed: int = 0) -> Estimate:
     scales of q(z|x) times 1, 2, 4, ..., 256: whichever fits `train` best, each code left out of its own mixture.
 
     Args:
-        vae: a `kvae.VAE` whose posterior has a density and whose prior is not conditional.
+        vae: a `kvae.VAE` whose posterior has a density over real numbers, and whose prior is not conditional. Of codes
+            `rate` tells the divergence.
         train, test: arrays `[N, *event_shape]`, splits, or finite `tf.data.Dataset`s of batches. The time grows with
             the product of their sizes.
         seed: of the draws of z.
@@ -37,7 +38,7 @@ def prior_gap(vae, train, test, seed: int = 0) -> Estimate:
 
     Reference: Tomczak, Welling (2018), VAE with a VampPrior, arXiv 1705.07120 (which trains such a prior).
     """
-    resolve.check_density(vae, "the gap of the prior")
+    resolve.check_continuous(vae, "the gap of the prior")
     if vae.prior.conditional:
         raise ValueError(
             f"prior_gap needs one prior p(z) for all; {type(vae.prior).__name__} has one for each example. "

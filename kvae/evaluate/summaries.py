@@ -20,6 +20,8 @@ def log_likelihood(
     few, this error is too small and the bound is loose. Then `ais` is tighter. A warning says where that is so for 10 %
     of the examples or more. `log_likelihood_per_example` gives each.
 
+    Of a model of codes all draws are the same code, and the estimate is the ELBO: a bound, however large K is.
+
     Args:
         vae: a `kvae.VAE` whose posterior has a density; for others a ValueError is raised.
         data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches.
@@ -42,7 +44,8 @@ def summary(
 
     `elbo`, `reconstruction`, `kl` and `log_likelihood` in nats; `bits_per_dim`, -log_likelihood / (D ln 2) with D
     elements observed, where x has a mass; `active_units`, the number of latent dimensions whose posterior mean
-    varies over the data with a variance above 0.01 (Burda et al. 2016), with a bootstrap error.
+    varies over the data with a variance above 0.01 (Burda et al. 2016), with a bootstrap error. Of codes, whose numbers
+    have no unit, there are no active units; `vae.evaluate` gives their usage.
 
     Args:
         vae, data, samples, seed, chunk, verbose: as for `log_likelihood`.
@@ -76,7 +79,8 @@ def table(found: PerExample, samples: int, seed: int, measure: str) -> dict[str,
         variance = found.log_likelihood_variance(samples)
         per_dim = ratio_of(-found.log_likelihood, bits, variance, samples, measure, "bits/dim")
         rows["bits_per_dim"] = per_dim._replace(effective_sample_size=rows["log_likelihood"].effective_sample_size)
-    rows["active_units"] = _active_units(found.code, seed)
+    if found.code.size:
+        rows["active_units"] = _active_units(found.code, seed)
     return rows
 
 

@@ -183,12 +183,12 @@ class Inference(LatentVariableModel):
                 one, without that axis.
 
         Raises:
-            ValueError: for a posterior without a density; there `reconstruct(x, mask=mask)` is an answer.
+            ValueError: for a posterior that is a point mass; there `reconstruct(x, mask=mask)` is an answer.
 
         Reference: Mattei, Frellsen (2019), MIWAE: deep generative modelling and imputation of incomplete data sets,
         arXiv 1812.02633.
         """
-        resolve.check_density(self, "impute")
+        resolve.check_continuous(self, "impute")
         output = arguments.choice("output", output, ("mean", "sample"))
         samples, seed = arguments.whole("samples", samples, 1), arguments.seed(seed)
         if draws is not None and output == "mean":

@@ -18,6 +18,8 @@ def latent_plane(decode, size: int = 15, ink: bool = False):
         ink: as for `kvae.plots.grid`.
     """
     size, latents = arguments.whole("size", size, 1, 100), getattr(decode, "latent_dim", 2)
+    if getattr(getattr(decode, "prior", None), "measure", "density") == "mass":
+        raise ValueError("latent_plane is for a prior N(0, I), but this model has codes. Draw samples or traversals.")
     if latents > 2:
         raise ValueError(f"latent_plane draws two latent dimensions, this model has {latents}. Take traversals.")
     quantiles = np.asarray([NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)])
