@@ -55,7 +55,8 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
 
     A conditional model has an input `condition` `[B, *condition_shape]`, float32, in each: classes are one-hot. With
     an encoder that takes a mask there is an input `mask` beside x, float32, 1 where x was observed. A deterministic
-    posterior has no scale in `encode`, and neither `score` nor `log_likelihood`.
+    posterior has no scale in `encode`, and neither `score` nor `log_likelihood`. One over codes has no scale, but indices,
+    int32 `[B, M]`.
 
     `assets.extra` holds `manifest.json` (versions, shapes, the support of x, tensor names for other languages,
     operations, results, hashes), `models.config` for TensorFlow Serving, and requests that warm it up; the server knows
@@ -66,7 +67,7 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
     Args:
         vae: the model.
         path: for TensorFlow Serving `<base>/<version>`, see `next_version`.
-        samples: draws of z for each row in `log_likelihood`.
+        samples: draws of z for each row in `log_likelihood`; one of a code, which all draws are.
         results: names to `kvae.evaluate.Estimate`, kept in the manifest.
         verbose: whether to print the signatures.
 
@@ -80,6 +81,7 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
     """  # noqa: E501
     check_model(vae)
     samples, verbose = arguments.whole("samples", samples, 1), arguments.flag("verbose", verbose)
+    samples = samples if vae.posterior.noise_size else 1
     _check_results(results)
     path = arguments.path("path", path)
     if path.exists():
