@@ -44,8 +44,8 @@ def rate(vae, data, samples: int = 1, seed: int = 0) -> dict[str, Estimate]:
     dtype = vae.posterior.compute_dtype
     size = vae.posterior.noise_size
     eps = noise.normal(seed, noise.DRAWS, 0, n, samples * size, dtype)
-    z = vae.posterior.draw(q, tf.transpose(tf.reshape(eps, [n, samples, size]), [1, 0, 2]))  # [S, N, D]
-    own, prior = q.log_prob(z).numpy().astype(np.float64), vae.prior_distribution().log_prob(z).numpy()
+    z, own = vae.posterior.drawn(q, tf.transpose(tf.reshape(eps, [n, samples, size]), [1, 0, 2]))  # [S, N, D]
+    own, prior = own.numpy().astype(np.float64), vae.prior_distribution().log_prob(z).numpy()
     together = _log_aggregate(q, tf.reshape(z, [-1, vae.latent_dim]), n, vae.latent_dim).reshape(samples, n)
 
     def estimate(values):

@@ -131,6 +131,10 @@ class Annealing:
         prior = self.vae.prior_distribution(batch.condition)
         return prior, prior if self.start == "prior" else self.vae.posterior.of(parameters)
 
+    def _drawn(self, base, eps):
+        """z of noise, and its log-density where the base is q."""
+        return (self.family.draw(base, eps), None) if self.start == "prior" else self.family.drawn(base, eps)
+
     def _run(self, batch: Batch, parameters, exact, sizes, betas, seed, first, *, chains: int, at=()):
         """The log-weights of the chains of B examples, `[S, B]`; without `sizes`, the tuned step sizes `[T + 1, B]`."""
         vae, dtype, pilot, back = self.vae, parameters.dtype, sizes is None, exact is not None
@@ -150,11 +154,11 @@ class Annealing:
             """log w and its gradient."""
             with tf.GradientTape() as tape:
                 tape.watch(eps)
-                z = self.family.draw(base, eps)
+                z, log_base = self._drawn(base, eps)
                 p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
                 value = vae.likelihood.log_prob(p, batch.x, batch.mask)
                 if self.start == "posterior":
-                    value += prior.log_prob(z) - base.log_prob(z)
+                    value += prior.log_prob(z) - log_base
             return value, tape.gradient(value, eps, unconnected_gradients="zero")
 
         def energy(eps, momentum, value, beta):

@@ -97,9 +97,9 @@ def _optimizer(vae, draws: int):
             with tf.GradientTape() as tape:
                 tape.watch(parameters)
                 q = vae.posterior.of(parameters)
-                z, kl = vae.posterior.draw(q, eps), divergences.kl(q, prior)
+                (z, log_q), kl = vae.posterior.drawn(q, eps), divergences.kl(q, prior)
                 if kl is None:
-                    kl = tf.reduce_mean(q.log_prob(z) - prior.log_prob(z), axis=0)
+                    kl = tf.reduce_mean(log_q - prior.log_prob(z), axis=0)
                 p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
                 loss = tf.reduce_sum(kl - tf.reduce_mean(vae.likelihood.log_prob(p, batch.x, batch.mask), axis=0))
             return tape.gradient(loss, parameters)

@@ -13,6 +13,7 @@ from kvae.numerics import arguments, noise
 
 _WIDTHS = 2.0 ** np.arange(9)  # what the scales of q(z|x) are multiplied by
 _PAIRS_AT_A_TIME = 4_000_000
+_DRAWS = 64  # from which a mean and a standard deviation are estimated
 
 
 def prior_gap(vae, train, test, seed: int = 0) -> Estimate:
@@ -67,8 +68,18 @@ def _codes(vae, data, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     q = vae.posterior.of(tf.concat(parameters, axis=0))
     n = int(q.batch_shape[0])
     eps = noise.normal(seed, noise.DRAWS, 0, n, vae.posterior.noise_size, vae.posterior.compute_dtype)
-    z, mean, scale = vae.posterior.draw(q, eps[None])[0], vae.posterior.center(q), vae.posterior.spread(q)
-    return np.asarray(z, np.float64), np.asarray(mean, np.float64), np.asarray(scale, np.float64)
+    z = vae.posterior.draw(q, eps[None])[0]
+    return np.asarray(z, np.float64), *_moments(vae.posterior, q, n)
+
+
+def _moments(posterior, q, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations of q, float64 `[N, D]`: of some draws where it has none in closed form."""
+    try:
+        return np.asarray(q.mean(), np.float64), np.asarray(q.stddev(), np.float64)
+    except NotImplementedError:
+        eps = noise.draws(0, noise.IMPORTANCE, 0, n, _DRAWS, posterior.noise_size, posterior.compute_dtype)
+        z = np.asarray(posterior.draw(q, eps), np.float64)
+        return z.mean(axis=0), z.std(axis=0, ddof=1)
 
 
 def _mixtures(z, mean, scale, widths, leave_out=False) -> np.ndarray:
