@@ -19,6 +19,7 @@ CODES = {
 POSTERIORS = {
     "diagonal_normal": kvae.posteriors.DiagonalNormal,
     "full_normal": kvae.posteriors.FullNormal,
+    "low_rank_normal": lambda **kw: kvae.posteriors.LowRankNormal(2, **kw),
     "deterministic": kvae.posteriors.Deterministic,
     **CODES,
 }

@@ -4,6 +4,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from kvae.numerics.grouped_normal import GroupedNormal
+from kvae.numerics.low_rank import LowRankNormal
 
 
 def kl(q, p):
@@ -11,8 +12,13 @@ def kl(q, p):
 
     Also None for a point mass, which has no density; what TFP registers for it is no divergence. For a q with a
     full covariance and a p with a diagonal one it is written out, without the linear solves:
-    sum_i log(s_i / L_ii) + (|L_i|^2 + (m_i - n_i)^2) / (2 s_i^2) - 1/2.
+    sum_i log(s_i / L_ii) + (|L_i|^2 + (m_i - n_i)^2) / (2 s_i^2) - 1/2. Likewise for a diagonal plus low rank.
     """
+    if isinstance(q, LowRankNormal) and isinstance(p, tfd.MultivariateNormalDiag):
+        scale = p.stddev()
+        square = (q.variance() + tf.square(q.loc - p.mean())) / tf.square(scale)
+        logs = tf.math.log(scale) - tf.math.log(q.scale_diag)
+        return tf.reduce_sum(logs + 0.5 * square - 0.5, axis=-1) - 0.5 * q.log_det
     if isinstance(q, tfd.MultivariateNormalTriL) and isinstance(p, tfd.MultivariateNormalDiag):
         factor, scale = q.scale.to_dense(), p.stddev()
         square = tf.reduce_sum(tf.square(factor), axis=-1) + tf.square(q.loc - p.mean())

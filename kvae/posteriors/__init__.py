@@ -7,6 +7,7 @@ from kvae.posteriors.diagonal_normal import DiagonalNormal
 from kvae.posteriors.finite_scalar import FiniteScalar
 from kvae.posteriors.full_normal import FullNormal
 from kvae.posteriors.ladder import Ladder
+from kvae.posteriors.low_rank_normal import LowRankNormal
 from kvae.posteriors.top_down import TopDown
 from kvae.posteriors.vector_quantized import VectorQuantized
 
@@ -17,6 +18,7 @@ __all__ = [
     "FiniteScalar",
     "FullNormal",
     "Ladder",
+    "LowRankNormal",
     "Posterior",
     "TopDown",
     "VectorQuantized",
