@@ -20,6 +20,8 @@ POSTERIORS = {
     "diagonal_normal": kvae.posteriors.DiagonalNormal,
     "full_normal": kvae.posteriors.FullNormal,
     "low_rank_normal": lambda **kw: kvae.posteriors.LowRankNormal(2, **kw),
+    "flow_iaf": lambda **kw: kvae.posteriors.Flow("iaf", hidden=(8,), context=4, **kw),
+    "flow_coupling_spline": lambda **kw: kvae.posteriors.Flow("coupling", 3, "spline", (8,), context=0, bins=4, **kw),
     "deterministic": kvae.posteriors.Deterministic,
     **CODES,
 }
@@ -60,6 +62,9 @@ PRIORS = {
     "vamp_prior": lambda: kvae.priors.VampPrior(components=5),
     "vamp_prior_weights": lambda: kvae.priors.VampPrior(components=5, learned_weights=True),
     **MASSES,
+    "flow_coupling": lambda: kvae.priors.Flow(layers=2, hidden=(8,), bins=4),
+    "flow_maf": lambda: kvae.priors.Flow("maf", 2, "affine", (8,)),
+    "flow_conditional": lambda: kvae.priors.Flow("maf", 2, "spline", (8,), bins=4, conditional=True),
 }
 OBJECTIVES = {
     "elbo": kvae.objectives.ELBO,
@@ -123,7 +128,7 @@ MODELS = {
     **{
         f"prior_{name}": {"prior": make}
         for name, make in PRIORS.items()
-        if name not in ("conditional_normal", *MASSES, *DEFAULTS)
+        if name not in ("conditional_normal", "flow_conditional", *MASSES, *DEFAULTS)
     },
     **{
         f"hierarchy_{name}": {"posterior": make, "prior": functools.partial(kvae.priors.Hierarchical, make().groups)}

@@ -5,6 +5,7 @@ from kvae.posteriors.bottom_up import BottomUp
 from kvae.posteriors.deterministic import Deterministic
 from kvae.posteriors.diagonal_normal import DiagonalNormal
 from kvae.posteriors.finite_scalar import FiniteScalar
+from kvae.posteriors.flow import Flow
 from kvae.posteriors.full_normal import FullNormal
 from kvae.posteriors.ladder import Ladder
 from kvae.posteriors.low_rank_normal import LowRankNormal
@@ -16,6 +17,7 @@ __all__ = [
     "Deterministic",
     "DiagonalNormal",
     "FiniteScalar",
+    "Flow",
     "FullNormal",
     "Ladder",
     "LowRankNormal",
