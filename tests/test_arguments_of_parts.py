@@ -27,6 +27,10 @@ NUMBERS = {
         lambda v: posteriors.Flow(floor=v),
         lambda v: priors.ConditionalNormal(floor=v),
         lambda v: priors.MixtureOfNormals(floor=v),
+        lambda v: posteriors.TopDown(floor=v),
+        lambda v: posteriors.Ladder(floor=v),
+        lambda v: posteriors.BottomUp(floor=v),
+        lambda v: priors.Hierarchical(floor=v),
     ],
     "cap": [
         lambda v: likelihoods.Beta(cap=v),
@@ -61,11 +65,21 @@ WHOLE_NUMBERS = {
         lambda v: networks.mlp((4,), 2, hidden=[v]),
         lambda v: posteriors.Flow(hidden=v),
         lambda v: priors.Flow(hidden=v),
+        lambda v: posteriors.TopDown(hidden=v),
+        lambda v: posteriors.BottomUp(hidden=(8, v)),
+        lambda v: priors.Hierarchical(hidden=v),
     ],
     "rank": [lambda v: posteriors.LowRankNormal(v)],
     "layers": [lambda v: posteriors.Flow(layers=v), lambda v: priors.Flow(layers=v)],
     "bins": [lambda v: posteriors.Flow(bins=v), lambda v: priors.Flow(bins=v)],
     "context": [lambda v: posteriors.Flow(context=v)],
+    "groups": [
+        lambda v: posteriors.TopDown(groups=v),
+        lambda v: posteriors.Ladder(groups=(v, 2)),
+        lambda v: posteriors.BottomUp(groups=v),
+        lambda v: priors.Hierarchical(groups=v),
+    ],
+    "size": [lambda v: networks.FirstGroup(v)],
     "filters": [lambda v: networks.conv((4, 4, 1), 2, filters=v), lambda v: networks.resnet((4,), 2, filters=(v,))],
     "kernel_size": [
         lambda v: networks.conv((4, 4, 1), 2, kernel_size=v),
@@ -97,9 +111,11 @@ WHOLE_NUMBERS = {
     "levels": [lambda v: kvae.data.from_arrays(X, validation=0, levels=v)],
 }
 FLAGS = {
+    "residual": [lambda v: posteriors.TopDown(residual=v)],
     "project": [
         lambda v: posteriors.DiagonalNormal(project=v),
         lambda v: posteriors.Deterministic(project=v),
+        lambda v: posteriors.Ladder(project=v),
         lambda v: likelihoods.Bernoulli(project=v),
     ],
     "learned_weights": [lambda v: priors.VampPrior(learned_weights=v)],

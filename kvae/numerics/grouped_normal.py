@@ -52,7 +52,7 @@ class GroupedNormal(tfd.Distribution):
         return self.drawn(eps)[0]
 
     def inverse(self, z):
-        """The noise that z `[..., D]` came from."""
+        """The noise that z `[..., D]` came from, whose shape is that of the batch or broadcasts to it."""
         pairs = zip(self.split(z), self.given(z), strict=True)
         return tf.concat([(one - m) / s for one, (m, s) in pairs], axis=-1)
 
@@ -63,7 +63,7 @@ class GroupedNormal(tfd.Distribution):
             m, s = self._group(number, groups)
             groups[number] = m + s * noise[number]
             log_scale += tf.reduce_sum(tf.math.log(s), axis=-1)
-        return tf.concat(groups, axis=-1), self._log_noise(eps) - log_scale
+        return tf.concat(groups, axis=-1), -0.5 * tf.reduce_sum(tf.square(eps), axis=-1) - self._constant - log_scale
 
     def given(self, z) -> list[Group]:
         """m and s of every group, in their order in z, where the others are those of z `[..., D]`."""
@@ -74,13 +74,15 @@ class GroupedNormal(tfd.Distribution):
         """The groups of z `[..., D]`."""
         return tf.split(z, self.group_sizes, axis=-1)
 
-    def _log_noise(self, eps):
-        constant = 0.5 * sum(self.group_sizes) * math.log(2.0 * math.pi)
-        return -0.5 * tf.reduce_sum(tf.square(eps), axis=-1) - constant
+    @property
+    def _constant(self) -> float:
+        return 0.5 * sum(self.group_sizes) * math.log(2.0 * math.pi)
 
     def _log_prob(self, z):
-        log_scale = sum(tf.reduce_sum(tf.math.log(s), axis=-1) for _, s in self.given(z))
-        return self._log_noise(self.inverse(z)) - log_scale
+        total = -self._constant  # group by group: of z [M, 1, D] not every group has the batch's shape
+        for one, (m, s) in zip(self.split(z), self.given(z), strict=True):
+            total -= tf.reduce_sum(0.5 * tf.square((one - m) / s) + tf.math.log(s), axis=-1)
+        return total
 
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], self._batch, self.event_shape], axis=0)

@@ -5,7 +5,6 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from kvae.numerics import divergences
-from kvae.numerics.arguments import undefined
 from kvae.numerics.elementary import positive
 from kvae.numerics.grouped_normal import GroupedNormal, checked_groups, sizes_of
 from kvae.posteriors.base import NormalPosterior
@@ -42,7 +41,7 @@ class Hierarchy(NormalPosterior):
 
     def _starts(self, group_sizes) -> list[list[float]]:
         """What the projection's bias starts at, for each group that takes features of x."""
-        raise undefined(self, "_starts")
+        raise NotImplementedError
 
     def _units(self, latent_dim):
         return len(self._bias(latent_dim))
@@ -73,7 +72,7 @@ class Hierarchy(NormalPosterior):
 
     def _group(self, features: list, number: int, groups: list):
         """m and s of a group, given features of x for each and the groups drawn before."""
-        raise undefined(self, "_group")
+        raise NotImplementedError
 
     def _normal(self, parameters):
         """m and s of parameters (m, u)."""

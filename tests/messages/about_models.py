@@ -111,6 +111,22 @@ ROWS = {
             "Nothing was observed: every element .* is masked. A mask is 1 where x was observed",
         ),
     ],
+    "networks.first_group.FirstGroup.build": [
+        (lambda: kvae.networks.FirstGroup(4)(tf.zeros([2, 3])), r"FirstGroup\(4\) takes z of 4 numbers or more, got 3"),
+    ],
+    "numerics.grouped_normal.sizes_of": [
+        (
+            lambda: kvae.VAE(*mlp(), posterior=kvae.posteriors.TopDown((2, 2))),
+            r"groups=\(2, 2\) do not make up the z of 3 numbers .* Give sizes whose sum it is, or a number of groups",
+        ),
+        (lambda: kvae.VAE(*mlp(), prior=kvae.priors.Hierarchical(4)), "groups=4 do not make up the z of 3 numbers"),
+    ],
+    "posteriors.hierarchy.Hierarchy.pair": [
+        (
+            lambda: kvae.VAE(*mlp(), posterior="ladder", prior=kvae.priors.Hierarchical((1, 2))),
+            r"Ladder has groups of \(2, 1\), and Hierarchical of \(1, 2\). Give both the same groups=",
+        ),
+    ],
     "models.base.LatentVariableModel.adapt": [
         (
             lambda: kvae.VAE(

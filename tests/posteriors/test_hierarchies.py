@@ -18,17 +18,17 @@ EACH = [(name, make) for name, make in HIERARCHIES.items()]
 X = np.random.default_rng(0).normal(size=(24, 6)).astype(np.float32)
 
 
-def paired(make, latent, seed=0, **given):
-    """A posterior that is paired with a prior, all weights random: q for two x, and the prior's distribution."""
-    posterior = make(project=False, **given)
+def paired(make, latent, size=0.4, seed=0):
+    """A posterior paired with a prior, float64, all weights random: with q for two x, and the prior's distribution."""
+    posterior = make(project=False, dtype="float64")
     posterior.build(feature_shape=(posterior._units(latent),), latent_dim=latent)
-    prior = kvae.priors.Hierarchical(posterior.groups, hidden=(5,))
+    prior = kvae.priors.Hierarchical(posterior.groups, hidden=(5,), dtype="float64")
     prior.build(latent_dim=latent)
     posterior.pair(prior)
     random = np.random.default_rng(seed)
     for weight in posterior.weights + prior.weights:
-        weight.assign(0.6 * random.normal(size=weight.shape))
-    features = tf.constant(random.normal(size=(2, posterior._units(latent))), tf.float32)
+        weight.assign(size * random.normal(size=weight.shape))
+    features = tf.constant(random.normal(size=(2, posterior._units(latent))), tf.float64)
     return posterior, posterior.distribution(features), prior.distribution(None)
 
 
@@ -49,29 +49,29 @@ class DensityTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(EACH[0], *EACH[2:])  # with two groups
     def test_integrates_to_one(self, make):
         """Of q and of the prior, two groups of one number each."""
-        _, q, p = paired(make, 2)
-        axis = np.linspace(-24, 24, 1601, dtype=np.float32)
+        _, q, p = paired(make, 2, size=0.25)
+        axis = np.linspace(-16, 16, 1201)
         z = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 1, 2)
         area = (axis[1] - axis[0]) ** 2
-        self.assertAllClose(q.prob(z).numpy().astype(np.float64).sum(0) * area, np.ones(2), atol=1e-3)
-        self.assertAllClose(p.prob(z[:, 0]).numpy().astype(np.float64).sum() * area, 1.0, atol=1e-3)
+        self.assertAllClose(q.prob(z).numpy().sum(0) * area, np.ones(2), atol=1e-4)
+        self.assertAllClose(p.prob(z[:, 0]).numpy().sum() * area, 1.0, atol=1e-4)
 
     @parameterized.named_parameters(EACH)
     def test_log_density_of_draws(self, make):
         """Out of the noise it is log q(z), and log N(eps) - log|det dz/deps| by the Jacobian matrix."""
         posterior, q, p = paired(make, 3)
-        eps = noise.normal(3, 1, 0, 50, 6)
+        eps = noise.normal(3, 1, 0, 50, 6, "float64")
         eps = tf.reshape(eps, [50, 2, 3])
         z, log_q = posterior.drawn(q, eps)
-        self.assertAllClose(q.log_prob(z), log_q, atol=2e-5)
-        self.assertAllClose(q.bijector.inverse(z), eps, atol=1e-5)
+        self.assertAllClose(q.log_prob(z), log_q, atol=1e-9)
+        self.assertAllClose(q.bijector.inverse(z), eps, atol=1e-9)
         self.assertAllEqual(posterior.draw(q, eps), z)
         log_eps = stats.norm.logpdf(eps).sum(-1)
-        self.assertAllClose(log_q, log_eps - self.log_det(q, eps), atol=2e-5)
+        self.assertAllClose(log_q, log_eps - self.log_det(q, eps), atol=1e-9)
         of_prior = eps[:, 0]
         z, log_p = p.drawn(of_prior)
-        self.assertAllClose(log_p, log_eps[:, 0] - self.log_det(p, of_prior[:, None])[:, 0], atol=2e-5)
-        self.assertAllClose(p.log_prob(z), log_p, atol=2e-5)
+        self.assertAllClose(log_p, log_eps[:, 0] - self.log_det(p, of_prior[:, None])[:, 0], atol=1e-9)
+        self.assertAllClose(p.log_prob(z), log_p, atol=1e-9)
 
     def log_det(self, q, eps):
         with tf.GradientTape() as tape:
@@ -86,7 +86,7 @@ class DensityTest(tf.test.TestCase, parameterized.TestCase):
         """What the other tests would not see: the groups drawn later move with those before."""
         _, q, _ = paired(make, 3)
         first, last = q.order[0], q.order[-1]
-        eps = np.zeros((2, 3), np.float32)
+        eps = np.zeros((2, 3))
         before = q.split(q.bijector.forward(eps))[last].numpy()
         start = sum(q.group_sizes[:first])
         eps[:, start : start + q.group_sizes[first]] += 1.0
@@ -96,12 +96,12 @@ class DensityTest(tf.test.TestCase, parameterized.TestCase):
     def test_every_x_at_every_z(self, make):
         """log q(z_m|x_n) for all pairs at once is that of each x by itself, and samples by TFP are draws of q."""
         posterior, q, _ = paired(make, 3)
-        z = noise.normal(5, 1, 0, 7, 3)
+        z = noise.normal(5, 1, 0, 7, 3, "float64")
         together = q.log_prob(z[:, None])
         self.assertEqual(together.shape, [7, 2])
-        features = tf.constant(np.random.default_rng(2).normal(size=(2, posterior._units(3))), tf.float32)
+        features = tf.constant(np.random.default_rng(2).normal(size=(2, posterior._units(3))), tf.float64)
         both, one = posterior.of(features), posterior.of(features[1:])
-        self.assertAllClose(both.log_prob(z[:, None])[:, 1:], one.log_prob(z[:, None]), rtol=1e-5)
+        self.assertAllClose(both.log_prob(z[:, None])[:, 1:], one.log_prob(z[:, None]), rtol=1e-9)
         eps = q.bijector.inverse(q.sample(20_000, seed=(1, 2))).numpy()
         self.assertEqual(eps.shape, (20_000, 2, 3))
         self.assertLess(np.abs(eps.mean(0)).max(), 4 / math.sqrt(20_000))
@@ -128,8 +128,8 @@ class DensityTest(tf.test.TestCase, parameterized.TestCase):
         posterior, q, _ = paired(HIERARCHIES["ladder"], 3)
         center, spread = posterior.center(q), posterior.spread(q)
         (m_1, s_1), (m_2, s_2) = q.given(center)
-        self.assertAllClose(center, tf.concat([m_1, m_2], -1), atol=1e-6)
-        self.assertAllClose(spread, tf.concat([s_1, s_2], -1), rtol=1e-6)
+        self.assertAllClose(center, tf.concat([m_1, m_2], -1), atol=1e-9)
+        self.assertAllClose(spread, tf.concat([s_1, s_2], -1), rtol=1e-9)
         self.assertEqual(posterior.export(q)["scale"].shape, [2, 3])
 
 
@@ -151,53 +151,53 @@ class MergeTest(tf.test.TestCase):
 
     def test_the_ladder_merges_with_the_prior(self):
         _, _, p = paired(HIERARCHIES["ladder"], 3)
-        z = noise.normal(5, 1, 0, 2, 3)
+        z = noise.normal(5, 1, 0, 2, 3, "float64")
         n, t = (v.numpy() for v in p.given(z)[0])
-        posterior = HIERARCHIES["ladder"](project=False)  # beside no hierarchy it merges with N(0, I)
+        posterior = HIERARCHIES["ladder"](project=False, dtype="float64")  # beside no hierarchy it merges with N(0, I)
         posterior.build(feature_shape=(6,), latent_dim=3)
-        features = tf.constant(np.random.default_rng(0).normal(size=(2, 6)), tf.float32)
+        features = tf.constant(np.random.default_rng(0).normal(size=(2, 6)))
         m, s = features[:, :2], posterior.floor + tf.math.softplus(features[:, 2:4])
         found = posterior.of(features).given(z)[0]
-        self.assertAllClose(found[1], s / tf.sqrt(1 + s**2), rtol=1e-5)
-        self.assertAllClose(found[0], m / (1 + s**2), rtol=1e-5)
+        self.assertAllClose(found[1], s / tf.sqrt(1 + s**2), rtol=1e-9)
+        self.assertAllClose(found[0], m / (1 + s**2), rtol=1e-9)
         posterior.prior_group = lambda number, groups: (n, t)
         found = posterior.of(features).given(z)[0]
-        self.assertAllClose(found[0], (m / s**2 + n / t**2) / (1 / s**2 + 1 / t**2), rtol=1e-5)
-        self.assertAllClose(found[1], 1 / tf.sqrt(1 / s**2 + 1 / t**2), rtol=1e-5)
+        self.assertAllClose(found[0], (m / s**2 + n / t**2) / (1 / s**2 + 1 / t**2), rtol=1e-9)
+        self.assertAllClose(found[1], 1 / tf.sqrt(1 / s**2 + 1 / t**2), rtol=1e-9)
 
 
 class KLTest(tf.test.TestCase, parameterized.TestCase):
     def test_residual_is_the_general_one(self):
         """KL_l = 1/2 (d^2/t^2 + r^2 - log r^2 - 1) of the network's own outputs."""
-        posterior = HIERARCHIES["top_down"](hidden=(), project=False)
+        posterior = HIERARCHIES["top_down"](hidden=(), project=False, dtype="float64")
         posterior.build(feature_shape=(6,), latent_dim=3)
-        prior = kvae.priors.Hierarchical(hidden=(5,))
+        prior = kvae.priors.Hierarchical(hidden=(5,), dtype="float64")
         prior.build(latent_dim=3)
         posterior.pair(prior)
         random = np.random.default_rng(4)
         for weight in posterior.weights + prior.weights:
             weight.assign(random.normal(size=weight.shape))
-        features = tf.constant(random.normal(size=(2, 6)), tf.float32)
+        features = tf.constant(random.normal(size=(2, 6)))
         q, p = posterior.of(features), prior.distribution(None)
-        z = posterior.draw(q, tf.reshape(noise.normal(3, 1, 0, 9, 6), [9, 2, 3]))
+        z = posterior.draw(q, tf.reshape(noise.normal(3, 1, 0, 9, 6, "float64"), [9, 2, 3]))
         raw = features[:, :4] + z[..., 2:] @ posterior.networks[0].dense[0].kernel
         d, r = (
-            raw[..., :2].numpy().astype(float),
-            posterior.floor + np.log1p(np.exp(raw[..., 2:].numpy().astype(float))),
+            raw[..., :2].numpy(),
+            posterior.floor + np.log1p(np.exp(raw[..., 2:].numpy())),
         )
-        t = p.given(z)[0][1].numpy().astype(float)
+        t = p.given(z)[0][1].numpy()
         by_hand = 0.5 * (d**2 / t**2 + r**2 - np.log(r**2) - 1).sum(-1).mean(0)
         found = divergences.kl_per_group(q, p, z)
-        self.assertAllClose(found[:, 0], by_hand, rtol=2e-6)
-        m, s = (v.numpy().astype(float) for v in q.given(z)[1])
-        self.assertAllClose(found[:, 1], normal_kl(m, s, 0.0, 1.0), rtol=2e-6)
+        self.assertAllClose(found[:, 0], by_hand, rtol=1e-9)
+        m, s = (v.numpy() for v in q.given(z)[1])
+        self.assertAllClose(found[:, 1], normal_kl(m, s, 0.0, 1.0), rtol=1e-9)
 
     @parameterized.named_parameters(EACH)
     def test_unbiased_and_less_spread(self, make):
         """Each group's is E_q log q_l - log p_l (4 se of the paired difference). Top-down it varies less."""
         posterior, q, p = paired(make, 3)
         n = 40_000
-        eps = tf.reshape(noise.normal(3, 1, 0, n, 6), [n, 2, 3])
+        eps = tf.reshape(noise.normal(3, 1, 0, n, 6, "float64"), [n, 2, 3])
         z, log_q = posterior.drawn(q, eps)
         ratio = np.stack(
             [
@@ -207,25 +207,26 @@ class KLTest(tf.test.TestCase, parameterized.TestCase):
             axis=-1,
         )  # [n, B, L]
         draws = np.stack([divergences.kl_per_group(q, p, z[i : i + 1]) for i in range(200)])
-        self.assertAllClose(ratio.sum(-1), log_q - p.log_prob(z), rtol=1e-4, atol=1e-4)
+        self.assertAllClose(ratio.sum(-1), log_q - p.log_prob(z), atol=1e-9)
         found, size = divergences.kl_per_group(q, p, z).numpy(), ratio.std(0) / math.sqrt(n)
         self.assertLess((np.abs(found - ratio.mean(0)) / size).max(), 4.0)
         if q.order == p.order:
             self.assertAllEqual(draws.std(0) < ratio[:200].std(0), np.ones(found.shape, bool))
             self.assertTrue((draws >= 0.0).all())
         else:
-            self.assertAllClose(draws, ratio[:200], atol=1e-4)
+            self.assertAllClose(draws, ratio[:200], atol=1e-9)
 
     def test_none_without_two_hierarchies(self):
         _, q, p = paired(HIERARCHIES["top_down"], 3)
         unit = kvae.priors.StandardNormal()
         unit.build(latent_dim=3)
-        z = tf.zeros([1, 2, 3])
+        z = tf.zeros([1, 2, 3], tf.float64)
         self.assertIsNone(divergences.kl_per_group(q, unit.distribution(None), z))
         self.assertIsNone(divergences.kl_per_group(unit.distribution(None), p, z))
         self.assertIsNone(divergences.kl(q, p))
 
 
+@quick("test_logs_by_group", "add_up_top_down")
 @quick("test_one_group", "is_the_plain_model_bit_for_bit_top_down")
 class ModelTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(EACH[0], *EACH[2:])
@@ -276,10 +277,7 @@ class ModelTest(tf.test.TestCase, parameterized.TestCase):
         objective = kvae.objectives.ELBO(free_bits=some)
         by_hand = np.maximum(means, some).sum() - terms.log_px_z.numpy().mean(0)
         self.assertAllClose(objective.loss(terms, 0), by_hand, rtol=1e-5)
-        trained = model(
-            kvae.posteriors.Ladder(), prior=kvae.priors.Hierarchical(), objective=kvae.objectives.ELBO(free_bits=0.5)
-        )
-        self.assertTrue(np.isfinite(trained.fit(X, epochs=2, verbose=0).history["loss"]).all())
+        self.assertIs(model(kvae.posteriors.Ladder(), prior="hierarchical", objective=objective).objective, objective)
 
     def test_first_group_alone(self):
         """A decoder that begins with `FirstGroup` sees nothing of the other groups; its file is the same."""
