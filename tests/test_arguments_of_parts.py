@@ -74,6 +74,7 @@ WHOLE_NUMBERS = {
     "bins": [lambda v: posteriors.Flow(bins=v), lambda v: priors.Flow(bins=v)],
     "context": [lambda v: posteriors.Flow(context=v)],
     "groups": [
+        lambda v: objectives.IWAE(groups=v),
         lambda v: posteriors.TopDown(groups=v),
         lambda v: posteriors.Ladder(groups=(v, 2)),
         lambda v: posteriors.BottomUp(groups=v),
@@ -93,7 +94,6 @@ WHOLE_NUMBERS = {
     "condition": [lambda v: networks.mlp((4,), 2, condition=v), lambda v: networks.mlp((4,), 2, condition=(v,))],
     "samples": [lambda v: objectives.ELBO(samples=v), lambda v: objectives.IWAE(samples=v)],
     "dataset_size": [lambda v: objectives.TotalCorrelation(dataset_size=v)],
-    "groups": [lambda v: objectives.IWAE(groups=v)],
     "steps": [lambda v: schedules.Linear(steps=v), lambda v: schedules.Cyclical(steps=v)],
     "cycles": [lambda v: schedules.Cyclical(cycles=v)],
     "batch_size": [
