@@ -65,7 +65,7 @@ class SlowTest(tf.test.TestCase, parameterized.TestCase):
         found = evaluate.diagnose(vae, X, probe_steps=0)
         vae.posterior.projection.set_weights([kernel, bias])
         self.assertEqual(found.figures["code_entropy"].mean, 0.0)
-        self.assertEqual(found.faults, ("collapsed",))
+        self.assertIn("collapsed", found.faults)
         self.assertIn("nearly all examples have the same code", found.text)
 
 
@@ -121,7 +121,9 @@ class EvaluatedTest(tf.test.TestCase, parameterized.TestCase):
         }.items():
             with self.assertRaisesRegex(ValueError, message):
                 call()
-        self.assertAllClose(evaluate.calibration(vae, X)["mean_square"].mean, 1.0, atol=0.3)
+        p = vae.decode(vae.encode(X).mean())
+        square = np.square((X - p.mean()) / p.stddev()).mean()
+        self.assertAllClose(evaluate.calibration(vae, X)["mean_square"].mean, square, rtol=1e-5)
         self.assertEqual(evaluate.knn_accuracy(vae, (X, X[:, 0] > 0), (X, X[:, 0] > 0)).examples, 200)
         self.assertEqual(evaluate.compare({"a": vae, "b": vae}, X, samples=1).differences["b"]["elbo"].mean, 0.0)
         holes = np.where(X > 1.0, np.nan, X)
