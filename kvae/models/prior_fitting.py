@@ -48,6 +48,7 @@ def fit_prior(vae, data, prior, validation_data, steps, batch_size, learning_rat
             f"{type(vae.posterior).__name__} draws z relative to a prior in groups, so that the codes would move with "
             f"the prior. Train {type(new).__name__} together with the networks, by fit."
         )
+    samples = samples if vae.posterior.noise_size else 1  # without noise all draws are equal
     conditions.shape_of(vae.encoder, vae.decoder, new)
     data = inputs.repeatable(data)
     codes, start = Codes(vae, data, seed), [weight.numpy() for weight in new.weights]

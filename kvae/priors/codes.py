@@ -91,6 +91,11 @@ class Codes(Prior):
         """M."""
         return self.positions
 
+    @property
+    def widest(self) -> int:
+        """The logits of all positions, where they depend on z."""
+        return self.positions * self.mass.codes if self.kind == "autoregressive" else self.latent_dim
+
     def draw(self, p, eps):
         """z `[B, D]`, a code, for standard normal noise eps `[B, M]`."""
         uniform = 0.5 * tf.math.erfc(-math.sqrt(0.5) * eps)

@@ -5,6 +5,7 @@ import math
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from scipy import stats
@@ -159,6 +160,25 @@ class FitTest(tf.test.TestCase):
         self.assertAllClose(logs["kl"], entropy, rtol=1e-5)
         self.assertLess(logs["kl"], 2 * math.log(8))
         self.assertAllClose(vae.elbo(x).numpy().mean(), logs["elbo"], rtol=1e-5)
+
+    @pytest.mark.slow
+    def test_fit_prior(self):
+        """Of a model with the uniform prior: by counts, then by gradients from them to what follows what."""
+        x = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
+        vae = kvae.VAE(*kvae.networks.mlp((6,), 4), kvae.posteriors.FiniteScalar((2, 2)), prior=Codes())
+        vae.compile("adam")
+        vae.fit(x, epochs=2, verbose=0)
+        indices = vae.encode(x).indices.numpy()
+        counts = np.stack([np.bincount(column, minlength=4) for column in indices.T])
+        log_p = np.log((counts + 0.5) / (300 + 2.0))
+        kl = -log_p[np.arange(2), indices].sum(1).mean()
+        found = vae.fit_prior(x, Codes("categorical"))
+        self.assertAllClose((found.before, found.after), (-2 * math.log(4), -kl), rtol=1e-5)
+        self.assertAllClose(vae.evaluate(x, return_dict=True, verbose=0)["kl"], kl, rtol=1e-5)
+        joint = stats.entropy(np.bincount(indices @ [4, 1]))
+        found = vae.fit_prior(x, Codes("autoregressive", units=8, heads=2), steps=1500)
+        self.assertAllClose(found.after, -joint, atol=0.01)
+        self.assertAllEqual(vae.encode(x).indices, indices)
 
     def test_training_finds_what_counting_finds(self):
         """Gradient steps on log p(z) end at the entropy of the counts; those of a chain at that of its pairs."""
