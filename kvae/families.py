@@ -32,9 +32,10 @@ class Part(keras.layers.Layer):
         return {"name": self.name, "dtype": self.compute_dtype}
 
     def get_build_config(self):
-        """The shapes that `build` was called with, and the names of the layers that are frozen."""
+        """The shapes that `build` was called with, and the names of the layers that are frozen; None before."""
+        shapes = super().get_build_config()
         frozen = [layer.name for layer in self._flatten_layers() if not layer.trainable]
-        return super().get_build_config() | ({"frozen": frozen} if frozen else {})
+        return shapes | {"frozen": frozen} if shapes and frozen else shapes
 
     def build_from_config(self, config):
         """Build for those shapes, and freeze what was frozen."""

@@ -53,7 +53,8 @@ class Likelihood(Family):
 
     def get_build_config(self):
         """Those of `Part`, and the names of x's columns where the model was fitted to a data frame."""
-        return super().get_build_config() | ({"columns": list(self.columns)} if self.columns else {})
+        config = super().get_build_config()
+        return config | {"columns": list(self.columns)} if config and self.columns else config
 
     def build_from_config(self, config):
         """Build for those shapes, and take the names."""
