@@ -34,12 +34,21 @@ HIERARCHIES = {  # with the prior beside them, of as many groups
 DENSITIES = {name: make for name, make in POSTERIORS.items() if name not in ("deterministic", *CODES)}
 LIKELIHOODS = {
     "bernoulli": kvae.likelihoods.Bernoulli,
+    "beta_binomial": kvae.likelihoods.BetaBinomial,
+    "categorical": lambda **kw: kvae.likelihoods.Categorical(5, **kw),
     "continuous_bernoulli": kvae.likelihoods.ContinuousBernoulli,
     "continuous_bernoulli_clipped": lambda **kw: kvae.likelihoods.ContinuousBernoulli(clip=1e-3, **kw),
+    "discretized_logistic": kvae.likelihoods.DiscretizedLogistic,
+    "discretized_logistic_mixture": lambda **kw: kvae.likelihoods.DiscretizedLogistic(8, components=3, **kw),
+    "negative_binomial": kvae.likelihoods.NegativeBinomial,
     "normal_fixed": lambda **kw: kvae.likelihoods.Normal(scale=0.5, **kw),
     "normal_learned": lambda **kw: kvae.likelihoods.Normal(scale="learned", **kw),
     "normal_optimal": lambda **kw: kvae.likelihoods.Normal(scale="optimal", **kw),
     "normal_local": lambda **kw: kvae.likelihoods.Normal(scale="local", **kw),
+    "ordinal": lambda **kw: kvae.likelihoods.Ordinal(5, **kw),
+    "poisson": kvae.likelihoods.Poisson,
+    "zero_inflated_beta_binomial": lambda **kw: kvae.likelihoods.ZeroInflated(kvae.likelihoods.BetaBinomial(20), **kw),
+    "zero_inflated_poisson": lambda **kw: kvae.likelihoods.ZeroInflated(kvae.likelihoods.Poisson(), **kw),
     "normal_channel": lambda **kw: kvae.likelihoods.Normal(scale="learned", per="channel", **kw),
     "normal_element": lambda **kw: kvae.likelihoods.Normal(scale="optimal", per="element", **kw),
     "normal_element_local": lambda **kw: kvae.likelihoods.Normal(scale="local", per="element", **kw),
@@ -203,8 +212,14 @@ def restarted(**parts) -> kvae.VAE:
 def examples(likelihood: kvae.likelihoods.Likelihood, event_shape, n=16, seed=0) -> np.ndarray:
     """Numbers in the likelihood's support, its ends among them."""
     x = np.random.default_rng(seed).random((n, *event_shape)).astype(np.float32)
-    if likelihood.support.integer:
+    if likelihood.support.binary:
         return (x > 0.5).astype(np.float32)
+    if likelihood.support.integer:
+        ends = np.isfinite(likelihood.support.high)
+        high = likelihood.support.high if ends else 20.0
+        x = np.floor(x * (high + 1.0)) if ends else np.floor(-3.0 * np.log1p(-x))
+        x[0], x[1] = 0.0, high
+        return x
     if likelihood.support.high == 1.0:
         x[0], x[1] = (1e-3, 0.999) if likelihood.support.open else (0.0, 1.0)
         return x

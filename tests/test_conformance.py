@@ -63,11 +63,10 @@ class LikelihoodTest(tf.test.TestCase, parameterized.TestCase):
         if make().support.open:
             self.check_between_open_ends(make)
             return
-        p = self.p(self.likelihood(make, len(LOGITS)), LOGITS[None]).distribution
         if make().support.integer:
-            total = p.prob(0.0) + p.prob(1.0)
-            self.assertAllClose(total[0], np.ones(len(LOGITS)), atol=1e-6)
+            self.check_sum(make)
             return
+        p = self.p(self.likelihood(make, len(LOGITS)), LOGITS[None]).distribution
         low, high = (0.0, 1.0) if make().support.high == 1.0 else (-45.0, 45.0)
         nodes, weights = np.polynomial.legendre.leggauss(20)
         edges = np.linspace(low, high, 201)
@@ -75,6 +74,15 @@ class LikelihoodTest(tf.test.TestCase, parameterized.TestCase):
         x = (edges[:-1, None] + (nodes + 1) / 2 * width).ravel().astype(np.float32)
         density = p.prob(x[:, None]).numpy().astype(np.float64)
         self.assertAllClose((np.tile(weights, 200) / 2 * width) @ density, np.ones(len(LOGITS)), atol=2e-4)
+
+    def check_sum(self, make):
+        """Over the integers, those without end to where nothing is left; there the means are not too large."""
+        high = make().support.high
+        logits = LOGITS if np.isfinite(high) else np.minimum(LOGITS, 5.0)
+        p = self.p(self.likelihood(make, len(LOGITS)), logits[None]).distribution
+        x = np.arange(min(high, 10_000.0) + 1.0, dtype=np.float32)
+        total = p.prob(x[:, None]).numpy().astype(np.float64).sum(axis=0)
+        self.assertAllClose(total, np.ones(len(LOGITS)), atol=1e-6)
 
     def check_between_open_ends(self, make):
         """In float64 and in t = log x or the logit of x, since densities may be infinite at the ends."""
@@ -92,7 +100,8 @@ class LikelihoodTest(tf.test.TestCase, parameterized.TestCase):
     def test_finite_at_the_ends(self, make):
         """Log-density and gradient at the ends of the support, parameters to +-30."""
         likelihood = self.likelihood(make, len(LOGITS))
-        ends = (0.0, 1.0) if likelihood.support.high == 1.0 else (-100.0, 0.0, 100.0)
+        support = likelihood.support
+        ends = [max(support.low, -100.0), 0.0, min(support.high, 1e6 if support.integer else 100.0)]
         ends = (*likelihood.support.ends, 0.5) if likelihood.support.open else ends
         for end in ends:
             features = tf.constant(np.tile(LOGITS, likelihood.per_element)[None])

@@ -7,6 +7,7 @@ import numpy as np
 
 LARGEST = 1e13  # of a real number: its square over that of a small scale, and sums of these, are float32 numbers
 TINY = float(np.finfo(np.float32).tiny)  # the smallest number whose logarithm every processor takes
+MOST_LEVELS = 2**16  # of integers between two ends: 16 bits
 
 
 class Support(NamedTuple):
@@ -32,11 +33,15 @@ class Support(NamedTuple):
 
     @property
     def neutral(self) -> float:
-        """The value that a network gets for a missing one: the middle, the end of a half-line (or 1 beyond), or 0."""
+        """The value that a network gets for a missing one: the middle, the end of a half-line (or 1 beyond), or 0.
+
+        Among more integers than two it is the one below the middle.
+        """
         ends = [end for end in (self.low, self.high) if math.isfinite(end)]
         if self.open and len(ends) == 1:
             return self.low + 1.0 if math.isfinite(self.low) else self.high - 1.0
-        return sum(ends) / len(ends) if ends else 0.0
+        middle = sum(ends) / len(ends) if ends else 0.0
+        return float(math.floor(middle)) if self.integer and not self.binary else middle
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -73,7 +78,15 @@ UNIT = Support("[0, 1]", 0.0, 1.0)
 OPEN_UNIT = Support("(0, 1)", 0.0, 1.0, open=True)
 REAL = Support("the real numbers")
 POSITIVE = Support("the positive numbers", 0.0, open=True)
-BYTE = Support("the integers 0..255", 0.0, 255.0, integer=True)
+COUNTS = Support("the integers 0, 1, 2, ...", 0.0, integer=True)
+
+
+def levels(count: int) -> Support:
+    """The integers 0..count-1."""
+    return BINARY if count == 2 else Support(f"the integers 0..{count - 1}", 0.0, count - 1.0, integer=True)
+
+
+BYTE = levels(256)
 
 
 def support_error(
@@ -90,7 +103,7 @@ def support_error(
     return (
         f"{likelihood} explains x in {support.name}, but x[{place}] is {x[at]!s} "
         f"({outside.sum() / mask.sum():.1%} of the values looked at are outside; they range from {low:g} to {high:g}). "
-        f"{_at_the_ends(x[mask], support) or _advice(x[mask]) + _further(x, mask)}"
+        f"{_at_the_ends(x[mask], support) or _advice(x[mask], support) + _further(x, mask)}"
     )
 
 
@@ -122,7 +135,7 @@ def _further(x: np.ndarray, mask: np.ndarray) -> str:
     return text
 
 
-def _advice(x: np.ndarray) -> str:
+def _advice(x: np.ndarray, support: Support) -> str:
     if not np.isfinite(x).all():
         return "Give a mask that is 0 where values are missing, or remove or fill them in first."
     if REAL.outside(x).any():
@@ -130,10 +143,18 @@ def _advice(x: np.ndarray) -> str:
     if not BINARY.outside(x).any():
         return "These values fit likelihood='bernoulli'."
     if not UNIT.outside(x).any():
+        whole = " Integers are taken as they are: do not scale them." if support.integer and not support.binary else ""
         return (
             "These values fit likelihood='continuous_bernoulli' or kvae.likelihoods.Normal('optimal'); for "
-            "likelihood='bernoulli', binarize them (kvae.data.load(..., binarize='static' or 'dynamic'))."
+            f"likelihood='bernoulli', binarize them (kvae.data.load(..., binarize='static' or 'dynamic')).{whole}"
         )
     if not BYTE.outside(x).any():
-        return "They look like 0..255 pixels: divide by 255 for likelihood='continuous_bernoulli'."
+        return (
+            "These are integers from 0 to 255. Pixels fit kvae.likelihoods.BetaBinomial(255) or "
+            "DiscretizedLogistic(256) as they are, or divided by 255 likelihood='continuous_bernoulli'; counts fit "
+            "likelihood='poisson' or 'negative_binomial', and the numbers of classes "
+            "kvae.likelihoods.Categorical(levels)."
+        )
+    if not COUNTS.outside(x).any():
+        return "These are counts: they fit likelihood='negative_binomial' or 'poisson'."
     return "These values fit kvae.likelihoods.Normal(scale='learned' or 'optimal'); or scale them to [0, 1]."

@@ -32,7 +32,7 @@ def pixel_log_prob(vae, train) -> Callable[..., np.ndarray]:
     config = likelihood.get_config() | {"project": False, "kernel_size": 1, "name": None}
     if "scale" in config and not likelihood.has_unit:
         config["scale"] = max(statistics.root_mean_square(train, likelihood, mean), 1e-3)
-    model, (*places, last) = type(likelihood)(**config), vae.event_shape
+    model, (*places, last) = type(likelihood).from_config(config), vae.event_shape
     model.build(feature_shape=(*places, model.per_element * last), event_shape=vae.event_shape)
     parameters = model.fitted(lambda function: statistics.mean(train, model, function)[0], count)
     p = model.distribution(tf.constant(parameters[None], model.compute_dtype))

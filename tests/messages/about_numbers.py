@@ -117,6 +117,12 @@ ROWS = {
             r"\(project=False\) takes .* decoder's output must have shape \(6,\) .* has \(8,\). Give the last layer",
         ),
     ],
+    "likelihoods.zero_inflated.ZeroInflated.__init__": [
+        (
+            lambda: likelihoods.ZeroInflated(likelihoods.Normal()),
+            r"takes a likelihood of counts, got <Normal .* Give one of kvae.likelihoods.BetaBinomial\(.*Poisson\(",
+        ),
+    ],
     "likelihoods.normal.Normal._checked_scale": [
         (
             lambda: likelihoods.Normal("lerned"),
