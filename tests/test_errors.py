@@ -131,7 +131,7 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
             GOOD,
             r"Bernoulli explains x in \{0, 1\}.*continuous_bernoulli.*binarize",
         ),
-        ("bytes_under_unit", "continuous_bernoulli", np.round(255 * GOOD), r"in \[0, 1\].*divide by 255"),
+        ("bytes_under_unit", "continuous_bernoulli", np.round(255 * GOOD), r"in \[0, 1\].*divided by 255"),
         ("reals_under_unit", "continuous_bernoulli", 2 * GOOD - 1, r"range from -1 to .*Normal\("),
     )
 

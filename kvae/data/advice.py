@@ -51,6 +51,8 @@ def _range(x: np.ndarray, split: Split, likelihood: Explains, wide) -> str | Non
         return None
     if likelihood.has_unit and (text := _strange(x, mask, likelihood)):
         return text
+    if likelihood.support.integer:
+        return None
     x = np.where(mask, np.asarray(x if wide is None else wide[: len(x)], np.float64), np.nan)[:, known]
     low, high = np.nanmin(x), np.nanmax(x)
     coarse = _coarse(x)
@@ -93,8 +95,8 @@ def _one_hot(x: np.ndarray, likelihood: HasSupport, columns: tuple[str, ...] | N
     if x.ndim == 3 and x.shape[-1] > 1 and binary.all() and (x.sum(axis=-1) == 1).all():
         return (
             f"x is one-hot along its last axis, but {type(likelihood).__name__} takes the {x.shape[-1]} values for "
-            "independent: a draw may have none or several that are 1. Take the largest of the means (argmax), or write "
-            "a likelihood over the classes (CONTRIBUTING.md)."
+            "independent: a draw may have none or several that are 1. Take the largest of the means (argmax), or give "
+            f"the numbers of the classes, x.argmax(axis=-1), to kvae.likelihoods.Categorical({x.shape[-1]})."
         )
     if x.ndim == 2 and likelihood.support.low == -np.inf and len(x) > 2:
         found = np.flatnonzero(binary & (x.min(axis=0) < x.max(axis=0)))

@@ -120,7 +120,15 @@ ROWS = {
         (lambda: vae("bernoulli").encode(X), r"in \{0, 1\}, but x\[0, 1\] is 0.0.*'continuous_bernoulli' or.*binarize"),
         (
             lambda: vae("continuous_bernoulli").encode(255 * BITS),
-            r"range from 0 to 255\). They look like 0..255 pixels",
+            r"range from 0 to 255\). These are integers from 0 to 255. Pixels fit kvae.likelihoods.BetaBinomial\(",
+        ),
+        (
+            lambda: vae("beta_binomial").encode(X),
+            r"binarize them .*Integers are taken as they are: do not scale them\.",
+        ),
+        (
+            lambda: vae("beta_binomial").encode(1000 * BITS),
+            "These are counts: they fit likelihood='negative_binomial' or",
         ),
         (
             lambda: vae("continuous_bernoulli").encode(_wide(3)),

@@ -99,7 +99,7 @@ def test_missing_values_of_containers_are_masked():
 
 
 WRONG = {
-    "bytes": ("bernoulli", np.full((3, 6), 255.0), "divide by 255"),
+    "bytes": ("bernoulli", np.full((3, 6), 255.0), "divided by 255"),
     "grey": ("bernoulli", np.full((3, 6), 0.5), "continuous_bernoulli"),
     "nan": ("normal", np.full((3, 6), np.nan), "Give a mask"),
     "above_one": ("continuous_bernoulli", np.full((3, 6), 1.02), "scale them"),
