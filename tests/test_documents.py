@@ -45,3 +45,5 @@ class ReadmeTest(tf.test.TestCase):
             exec(compile(re.sub(r"epochs=\d+", "epochs=1", block), "training.md", "exec"), names)
         self.assertTrue(np.isfinite(names["calibration"]))
         self.assertFalse(names["autoencoder"].posterior.has_density)
+        self.assertEqual(names["bits"].unit, "bits/dim")
+        self.assertTrue(np.isin(names["likely"], np.arange(4)).all())
