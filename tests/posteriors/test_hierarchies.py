@@ -50,7 +50,7 @@ class DensityTest(tf.test.TestCase, parameterized.TestCase):
     def test_integrates_to_one(self, make):
         """Of q and of the prior, two groups of one number each."""
         _, q, p = paired(make, 2, size=0.25)
-        axis = np.linspace(-16, 16, 1201)
+        axis = np.linspace(-16, 16, 401)
         z = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 1, 2)
         area = (axis[1] - axis[0]) ** 2
         self.assertAllClose(q.prob(z).numpy().sum(0) * area, np.ones(2), atol=1e-4)
