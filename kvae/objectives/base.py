@@ -53,6 +53,7 @@ class Objective:
         needs_pairs, needs_prior_draws: whether a step's `Terms` have `log_qz_pairs`, and `prior_z`.
     """
 
+    samples: int
     weights: Mapping[str, Weight] = MappingProxyType({})
     needs_pairs = False
     needs_prior_draws = False
@@ -68,8 +69,6 @@ class Objective:
     def path_weight(self, terms: Terms):
         """With `path_gradient`, what the gradient through each z is multiplied by, `[S, B]`; None for 1."""
         del terms
-
-    samples: int
 
     @property
     def needs_density(self) -> bool:

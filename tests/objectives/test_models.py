@@ -67,5 +67,25 @@ class EstimatesTest(tf.test.TestCase, parameterized.TestCase):
             self.assertGreater(np.abs(score["kl"] - exact).max(), 1e-3)
 
 
+@quick("test_xla", "mmd")
+class VampPriorTest(tf.test.TestCase, parameterized.TestCase):
+    @parameterized.named_parameters(
+        ("iwae", lambda: kvae.objectives.IWAE(4, "doubly_reparameterized")),
+        ("path", lambda: kvae.objectives.ELBO(gradient="path")),
+        ("total_correlation", lambda: kvae.objectives.TotalCorrelation(dataset_size=24)),
+        ("mmd", lambda: kvae.objectives.MMD(samples=2)),
+    )
+    def test_xla(self, make):
+        """A prior made of the encoder's posteriors, without a bijector: compiled by XLA as without."""
+        logs = [
+            make_vae(objective=make, prior=lambda: kvae.priors.VampPrior(3), jit_compile=jit)
+            .fit(X, batch_size=8, epochs=2, shuffle=False, verbose=0)
+            .history
+            for jit in (False, True)
+        ]
+        for name, values in logs[0].items():
+            self.assertAllClose(values, logs[1][name], rtol=1e-4, atol=1e-4)
+
+
 if __name__ == "__main__":
     tf.test.main()
