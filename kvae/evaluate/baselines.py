@@ -14,8 +14,9 @@ def independent_pixels(vae, train, test) -> Estimate:
     """The log-likelihood on `test` of the model without latents, in nats: every element by itself.
 
     Each element gets the model's likelihood with the parameters of the largest likelihood over `train`, see
-    `kvae.likelihoods.Likelihood.fitted`; binary means are (n_1 + 1/2) / (N + 1). A normal with one scale gets the
-    root-mean-square residual for it. A VAE that does not beat this has learned nothing.
+    `kvae.likelihoods.Likelihood.fitted`; integers with two parameters get those of their mean and variance, and binary
+    means are (n_1 + 1/2) / (N + 1). A normal with one scale gets the root-mean-square residual for it. A VAE that does
+    not beat this has learned nothing.
 
     Args:
         vae: for its likelihood.

@@ -138,7 +138,7 @@ class Inference(LatentVariableModel):
         found = self._elbo_terms(self.prepared(batch), seed, 0, samples)
         if not is_symbolic(batch.x):
             return found
-        axes = {"kl": 0, "kl_per_dim": 0, "kl_per_group": 0}  # the others have the samples first
+        axes = {"kl": 0, "kl_per_dim": 0, "kl_per_group": 0, "penalty": 0}  # the others have the samples first
         there = {name: value for name, value in found._asdict().items() if value is not None}
         return found._replace(**{name: self.marked(batch, t, axes.get(name, 1)) for name, t in there.items()})
 
