@@ -1,5 +1,6 @@
 """From names and networks given to a model to checked parts."""
 
+import inspect
 import math
 import re
 
@@ -36,14 +37,25 @@ def _resolved(identifier, kind, module, what):
     if isinstance(identifier, kind):
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, kind):
-        return identifier()
+        return _made(identifier)
     known = {_snake(name): leaf for name, leaf in vars(module).items() if _is_leaf(leaf, kind)}
     if isinstance(identifier, str) and identifier in known:
-        return known[identifier]()
+        return _made(known[identifier])
     raise ValueError(
         f"{what}={shown(identifier)} is not known. Names are {sorted(known)}; or give an instance of a class in "
         f"{module.__name__}."
     )
+
+
+def _made(leaf):
+    """An instance of a class of a name alone; a ValueError where it has arguments without a default."""
+    needed = [one for one in inspect.signature(leaf).parameters.values() if one.default is one.empty]
+    if needed and all(one.kind is one.POSITIONAL_OR_KEYWORD for one in needed):
+        given = ", ".join(f"{one.name}=..." for one in needed)
+        raise ValueError(
+            f"{leaf.__name__} has to be told more than its name. Give an instance: {leaf.__name__}({given})."
+        )
+    return leaf()
 
 
 def _is_leaf(value, kind) -> bool:

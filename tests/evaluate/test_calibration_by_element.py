@@ -53,7 +53,7 @@ class ByElementTest(tf.test.TestCase):
 
     def test_errors(self):
         for function in (calibration_by_element, calibration_by_scale):
-            with self.assertRaisesRegex(ValueError, "about a scale, and Bernoulli has none"):
+            with self.assertRaisesRegex(ValueError, "scale of a normal distribution, and Bernoulli is none"):
                 function(make_vae(likelihood=kvae.likelihoods.Bernoulli), np.zeros((2, 6), np.float32))
             with self.assertRaisesRegex(TypeError, "A kvae.VAE is needed"):
                 function(data(), data())

@@ -222,7 +222,7 @@ class CalibrationTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_errors(self):
         vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
-        with self.assertRaisesRegex(ValueError, "about a scale, and Bernoulli has none"):
+        with self.assertRaisesRegex(ValueError, "scale of a normal distribution, and Bernoulli is none"):
             kvae.evaluate.calibration(vae, np.zeros((2, 6), np.float32))
         with self.assertRaisesRegex(ValueError, "samples must be at least 1, got 0"):
             kvae.evaluate.calibration(make_vae(), np.zeros((2, 6), np.float32), samples=0)

@@ -145,6 +145,13 @@ ROWS = {
     "models.resolve._resolved": [
         (lambda: kvae.VAE(*mlp(), prior="nromal"), r"prior='nromal' is not known. Names are \[.*or give an instance"),
     ],
+    "models.resolve._made": [
+        (
+            lambda: kvae.VAE(*mlp(), likelihood="categorical"),
+            r"Categorical has to be told more than its name. Give an instance: Categorical\(levels=\.\.\.\)",
+        ),
+        (lambda: kvae.VAE(*mlp(), likelihood=kvae.likelihoods.ZeroInflated), r"ZeroInflated\(likelihood=\.\.\.\)"),
+    ],
     "models.resolve.check_network": [
         (
             lambda: kvae.VAE(keras.layers.Dense(3), 3),
