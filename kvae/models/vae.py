@@ -96,8 +96,7 @@ class VAE(Inference):
         p = self.likelihood.distribution(self.decode_features(z, condition, training))  # decode
         details, needs = None, {}
         if weight is not None:  # a step
-            details = self.likelihood.details(p, x, mask) | self.posterior.details(q, prior, z)
-            needs = self._needs(q, prior, z, prior_eps)
+            details, needs = self.likelihood.details(p, x, mask), self._needs(q, prior, z, prior_eps)
         if training:
             p = self.likelihood.calibrated(x, p, weight, mask)
         terms = Terms(
@@ -108,10 +107,11 @@ class VAE(Inference):
             kl_per_dim=divergences.kl_per_dim(q, prior),
             z=z,
             penalty=self.posterior.penalty(q),
-            details=details,
             kl_per_group=divergences.kl_per_group(q, prior, z),
             **needs,
         )
+        if details is not None:
+            terms = terms._replace(details=details | self.posterior.details(q, terms))
         if path is not None:
             path.weight = self.objective.path_weight(terms)
         if training:

@@ -96,9 +96,10 @@ class Posterior(Family):
         """New metrics by name, which the model reports beside the ELBO; see `details`."""
         return {}
 
-    def details(self, q, prior, z) -> dict:
-        """What the metrics of `trackers` count of a batch: names to values, examples first; `z` `[S, B, D]`."""
-        del q, prior, z
+    def details(self, q, terms) -> dict:
+        """What the metrics of `trackers` count of a batch with these `kvae.objectives.Terms`: names to values, examples
+        first."""
+        del q, terms
         return {}
 
     def export(self, q) -> dict:

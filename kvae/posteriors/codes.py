@@ -109,7 +109,7 @@ class CodePosterior(Posterior):
         usage = CodeUsage(self.codes)
         return {"usage": usage, "perplexity": CodePerplexity(usage)}
 
-    def details(self, q, prior, z) -> dict:
+    def details(self, q, terms) -> dict:
         """The indices, for both."""
         return {"usage": q.indices, "perplexity": q.indices}
 

@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from kvae.numerics import divergences
 from kvae.numerics.elementary import positive
 from kvae.numerics.grouped_normal import GroupedNormal, checked_groups, sizes_of
 from kvae.posteriors.base import NormalPosterior
@@ -110,11 +109,11 @@ class Hierarchy(NormalPosterior):
         """The KL term of each group."""
         return super().trackers() | {name: keras.metrics.Mean(name=name) for name in self._kl_names()}
 
-    def details(self, q, prior, z) -> dict:
+    def details(self, q, terms) -> dict:
         """The KL term of each group, see `kvae.numerics.divergences.kl_per_group`."""
         if not self._with_kl_by_group:
             return {}
-        return dict(zip(self._kl_names(), tf.unstack(divergences.kl_per_group(q, prior, z), axis=-1), strict=True))
+        return dict(zip(self._kl_names(), tf.unstack(terms.kl_per_group, axis=-1), strict=True))
 
     def _kl_names(self) -> list[str]:
         return [f"kl_{number + 1}" for number in range(len(self.group_sizes) * self._with_kl_by_group)]
