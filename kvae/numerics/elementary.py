@@ -52,3 +52,8 @@ def log_gamma(z):
 
 # B_2k / (2k (2k - 1)), B_2k the Bernoulli numbers.
 _STIRLING = [1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156]
+
+
+def uniform(normal):
+    """The uniform numbers of standard normal ones: their distribution function, (1 + erf(x / sqrt(2))) / 2."""
+    return 0.5 * tf.math.erfc(-normal / math.sqrt(2.0))

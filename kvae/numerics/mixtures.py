@@ -6,6 +6,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from kvae.numerics.codes import inverse
+from kvae.numerics.elementary import uniform
+
 _PAIRS_AT_A_TIME = 4_000_000  # of a code and a component
 _PATIENCE, _GAIN = 300, 1e-6  # steps of a fit at most, and nats a code of a step that is worth another
 
@@ -44,9 +47,7 @@ def chosen(logits, number):
 
     It is k with the probability that softmax of logits `[K]` gives to k.
     """
-    quantile = 0.5 * tf.math.erfc(-number / math.sqrt(2.0))
-    below = tf.cumsum(tf.nn.softmax(logits))[:-1] < quantile[..., None]
-    return tf.reduce_sum(tf.cast(below, tf.int32), axis=-1)
+    return inverse(tf.nn.softmax(logits), uniform(number))
 
 
 def fitted(

@@ -1,12 +1,11 @@
 """The priors of posteriors over codes."""
 
-import math
-
 import keras
 import tensorflow as tf
 
 from kvae.numerics.arguments import choice, number, shown, whole
 from kvae.numerics.codes import CodeMass
+from kvae.numerics.elementary import uniform
 from kvae.priors.autoregressive_mass import AutoregressiveMass
 from kvae.priors.base import Prior
 from kvae.priors.independent_masses import CategoricalMass, UniformMass
@@ -98,8 +97,7 @@ class Codes(Prior):
 
     def draw(self, p, eps):
         """z `[B, D]`, a code, for standard normal noise eps `[B, M]`."""
-        uniform = 0.5 * tf.math.erfc(-math.sqrt(0.5) * eps)
-        return self._code(self.mass.draw(uniform))
+        return self._code(self.mass.draw(uniform(eps)))
 
     def fit_codes(self, z, seed: int = 0, pseudo_count: float = 0.5) -> bool:
         """Fit "categorical" to codes: p_m(k) = (n_mk + a) / (N + a K), n_mk of N codes having k at position m.
