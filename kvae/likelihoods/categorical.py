@@ -5,14 +5,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from kvae.data import support
-from kvae.likelihoods.integers import Integers
-from kvae.numerics.arguments import whole
+from kvae.likelihoods.integers import Levels
 from kvae.numerics.levels import Categorical as Mass
 
 
 @keras.saving.register_keras_serializable("kvae")
-class Categorical(Integers):
+class Categorical(Levels):
     """The numbers 0..K-1 of classes without an order: log p(x|z) = sum_j log softmax(l_j)_(x_j).
 
     A mass. The decoder gives K logits l_j for each element. The mean of p, which `reconstruct` gives, is that of the
@@ -28,30 +26,10 @@ class Categorical(Integers):
             the logits of class 0, of class 1, ..., each for all elements, along the last axis.
     """
 
-    def __init__(
-        self,
-        levels: int,
-        project: bool = True,
-        kernel_size: int = 1,
-        name: str | None = None,
-        dtype: str | None = None,
-    ):
-        super().__init__(project=project, kernel_size=kernel_size, name=name, dtype=dtype)
-        self.levels = whole("levels", levels, 2, support.MOST_LEVELS)
-
-    @property
-    def support(self):
-        """0..K-1."""
-        return support.levels(self.levels)
-
     @property
     def per_element(self):
         """A logit for each class."""
         return self.levels
-
-    def get_config(self):
-        """Plain configuration: the constructor's arguments."""
-        return super().get_config() | {"levels": self.levels}
 
     def distribution(self, features) -> tfd.Distribution:
         """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
@@ -59,5 +37,4 @@ class Categorical(Integers):
 
     def estimated(self, mean_of, least=0.0):
         """The logarithms of the frequencies, which are at least `least` / K."""
-        frequencies = [mean_of(lambda x, level=level: x == level) for level in range(self.levels)]
-        return [np.log(np.maximum(frequency, least / self.levels)) for frequency in frequencies]
+        return list(np.log(self._frequencies(mean_of, least)))

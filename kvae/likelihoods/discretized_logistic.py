@@ -7,15 +7,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from kvae.data import support
-from kvae.likelihoods.integers import Integers
+from kvae.likelihoods.integers import Levels
 from kvae.numerics.arguments import number, whole
 from kvae.numerics.elementary import positive
 from kvae.numerics.levels import DiscretizedLogistic as Mass
 
 
 @keras.saving.register_keras_serializable("kvae")
-class DiscretizedLogistic(Integers):
+class DiscretizedLogistic(Levels):
     """Integers 0..K-1: a mixture of logistic distributions, rounded to the next level.
 
     log p(x|z) = sum_j log sum_c w_jc [sigmoid((x_j + 1/2 - m_jc) / s_jc) - sigmoid((x_j - 1/2 - m_jc) / s_jc)]
@@ -48,15 +47,9 @@ class DiscretizedLogistic(Integers):
         name: str | None = None,
         dtype: str | None = None,
     ):
-        super().__init__(project=project, kernel_size=kernel_size, name=name, dtype=dtype)
-        self.levels = whole("levels", levels, 2, support.MOST_LEVELS)
+        super().__init__(levels, project=project, kernel_size=kernel_size, name=name, dtype=dtype)
         self.components = whole("components", components, 1)
         self.floor = number("floor", floor, above=0.0, most=1.0)
-
-    @property
-    def support(self):
-        """0..K-1."""
-        return support.levels(self.levels)
 
     @property
     def per_element(self):
@@ -69,8 +62,7 @@ class DiscretizedLogistic(Integers):
 
     def get_config(self):
         """Plain configuration: the constructor's arguments."""
-        own = {"levels": self.levels, "components": self.components, "floor": self.floor}
-        return super().get_config() | own
+        return super().get_config() | {"components": self.components, "floor": self.floor}
 
     def starts(self):
         """Components apart by 1 in units of h, at most from end to end; a scale of h / 2; equal weights."""

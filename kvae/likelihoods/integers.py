@@ -3,7 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
+from kvae.data import support
 from kvae.likelihoods.standardized import Standardized
+from kvae.numerics.arguments import whole
 
 
 class Integers(Standardized):
@@ -67,3 +69,38 @@ class Integers(Standardized):
     def draw(self, p, uniform):
         """The quantile function at uniform numbers: the smallest k with P(X <= k) >= u."""
         return p.distribution.quantile(uniform)
+
+
+class Levels(Integers):
+    """Abstract: a mass on the integers 0..K-1.
+
+    Class attributes:
+        fewest: the smallest K.
+    """
+
+    fewest = 2
+
+    def __init__(
+        self,
+        levels: int,
+        project: bool = True,
+        kernel_size: int = 1,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
+        super().__init__(project=project, kernel_size=kernel_size, name=name, dtype=dtype)
+        self.levels = whole("levels", levels, self.fewest, support.MOST_LEVELS)
+
+    @property
+    def support(self):
+        """0..K-1."""
+        return support.levels(self.levels)
+
+    def get_config(self):
+        """Plain configuration: the constructor's arguments."""
+        return super().get_config() | {"levels": self.levels}
+
+    def _frequencies(self, mean_of, least: float) -> np.ndarray:
+        """How often each level occurs, at least `least` / K: `[K, ...]`."""
+        counted = [mean_of(lambda x, level=level: x == level) for level in range(self.levels)]
+        return np.maximum(np.stack(counted), least / self.levels)

@@ -5,9 +5,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from kvae.data import support
-from kvae.likelihoods.integers import Integers
-from kvae.numerics.arguments import whole
+from kvae.likelihoods.integers import Levels
 from kvae.numerics.elementary import positive
 from kvae.numerics.levels import Ordinal as Mass
 
@@ -15,7 +13,7 @@ _FLOOR, _CAP = 1e-4, 1e3  # of the distance of cutpoints
 
 
 @keras.saving.register_keras_serializable("kvae")
-class Ordinal(Integers):
+class Ordinal(Levels):
     """Integers 0..K-1 in an order, such as grades: P(x_j <= k | z) = sigmoid(c_k - f_j), proportional odds.
 
     A mass. The decoder gives one number f_j for each element, and K - 1 cutpoints c_0 < c_1 < ... are weights: one set
@@ -31,30 +29,12 @@ class Ordinal(Integers):
     Reference: McCullagh (1980), Regression models for ordinal data.
     """
 
-    def __init__(
-        self,
-        levels: int,
-        project: bool = True,
-        kernel_size: int = 1,
-        name: str | None = None,
-        dtype: str | None = None,
-    ):
-        super().__init__(project=project, kernel_size=kernel_size, name=name, dtype=dtype)
-        self.levels = whole("levels", levels, 3, support.MOST_LEVELS)
-
-    @property
-    def support(self):
-        """0..K-1."""
-        return support.levels(self.levels)
+    fewest = 3
 
     @property
     def unit_shape(self):
         """Of the cutpoints: each element's or each channel's; with project=False each element's."""
         return super().unit_shape if self.project else self.event_shape
-
-    def get_config(self):
-        """Plain configuration: the constructor's arguments."""
-        return super().get_config() | {"levels": self.levels}
 
     def build(self, feature_shape, event_shape):
         """Make the projection and the cutpoints."""
@@ -83,7 +63,6 @@ class Ordinal(Integers):
 
     def estimated(self, mean_of, least=0.0):
         """f = 0, with cutpoints at the cumulative frequencies of levels, each at least `least` / K and then divided."""
-        counted = np.stack([mean_of(lambda x, level=level: x == level) for level in range(self.levels)])
-        frequencies = np.maximum(counted, least / self.levels)
+        frequencies = self._frequencies(mean_of, least)
         self._cut((frequencies / frequencies.sum(axis=0)).reshape(self.levels, *self.unit_shape))
-        return [np.zeros(counted.shape[1:])]
+        return [np.zeros(frequencies.shape[1:])]
