@@ -4,6 +4,7 @@ import collections
 import importlib.util
 import math
 import pathlib
+import shutil
 import sys
 
 import numpy as np
@@ -35,6 +36,19 @@ def test_some_calls(program, calls):
     assert found["ours"] > calls / 3 and found["right"] > calls / 15, found
     assert not sum(found[one] for one in ("hang", "crash", "not finite", "taken wrongly")), told
     assert found["theirs"] + found["bare"] <= 0.01 * len(records), told
+
+
+@pytest.mark.slow
+def test_good_calls_are_right(program, tmp_path, monkeypatch):
+    """Each target's good call, and the use of its result: else the others are refused for what is not hostile."""
+    monkeypatch.chdir(tmp_path)
+    world = program.fuzz_calls.World()
+    world.files(tmp_path)
+    targets = world.targets()
+    for name in targets:
+        assert program.fuzz_outcomes.outcome(world, targets, (name, {})) == ("right", ""), name
+        world.mend(name)
+        shutil.rmtree("new", ignore_errors=True)
 
 
 def test_calls_are_a_function_of_the_seed(program):
@@ -76,6 +90,10 @@ def test_new_exports_need_a_good_call(program, monkeypatch):
         fuzz_calls.World().targets()
     monkeypatch.setitem(fuzz_calls.GOOD, "evaluate.novelty", {"vae": "vae", "data": "X"})
     assert "evaluate.novelty" in fuzz_calls.World().targets()
+    monkeypatch.delitem(fuzz_calls.GOOD, "likelihoods.Ordinal")  # a class, of an argument without a default
+    with pytest.raises(KeyError, match=r"has no good call for kvae\.likelihoods\.Ordinal"):
+        fuzz_calls.World().targets()
+    monkeypatch.undo()
     monkeypatch.setitem(fuzz_calls.GOOD, "evaluate.nothing", {})
     with pytest.raises(KeyError, match=r"does not export .*evaluate\.nothing"):
         fuzz_calls.World().targets()

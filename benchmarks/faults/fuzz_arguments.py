@@ -50,7 +50,14 @@ def must_be_refused(target: str, argument: str, parameter: inspect.Parameter, ki
     if what in ("count", "number") and isinstance(parameter.default, (int, float)):
         if kind == "fraction" and what == "count":
             return True
-        return kind in _NO_NUMBER and argument not in ("kernel_size", "verbose", "ridge", "beta", "validation_freq")
+        return kind in _NO_NUMBER and argument not in (
+            "kernel_size",
+            "verbose",
+            "ridge",
+            "beta",
+            "capacity",
+            "validation_freq",
+        )
     if argument in ("x", "data", "array", "z", "x_train") and "plots." not in target and parameter.default is not None:
         missing = kind == "not finite array" and not (".impute" in target or target.startswith("data."))
         return missing or kind in _NO_ARRAY

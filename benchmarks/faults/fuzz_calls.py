@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import fuzz_exports
+import fuzz_uses
 import keras
 import numpy as np
 import pandas as pd
@@ -96,6 +97,10 @@ GOOD = {
     "VAE.sample": {"n": "3"}, "VAE.compile": {"jit_compile": "False"}, "VAE.save": {"filepath": "'new.keras'"},
     "VAE.export": {"filepath": "'new/1'"},
     "VAE.fit": MODEL | {"verbose": "0"}, "VAE.evaluate": MODEL | {"verbose": "0"},
+    "likelihoods.Categorical": {"levels": "2"}, "likelihoods.Ordinal": {"levels": "3"},
+    "likelihoods.ZeroInflated": {"likelihood": "kvae.likelihoods.Poisson()"},
+    "posteriors.FiniteScalar": {"levels": "(3,)"}, "posteriors.VectorQuantized": {"codes": "4", "dim": "1"},
+    "networks.FirstGroup": {"size": "1"},
     "networks.mlp": {"event_shape": "(4,)", "latent_dim": "2", "hidden": "(3,)"},
     "networks.conv": {"event_shape": "(4, 4, 1)", "latent_dim": "2", "filters": "(2,)", "dense": "3"},
     "networks.resnet": {"event_shape": "(4, 4, 1)", "latent_dim": "2", "filters": "(2,)", "dense": "3"},
@@ -220,9 +225,11 @@ class World:
         """All of them, by name; raises where the exports have one that is not known here, or the other way round."""
         found = {}
         for name, function in fuzz_exports.exports().items():
-            if name not in GOOD and not inspect.isclass(function):
+            target = Target(self._bound(name, function), GOOD.get(name, {}), fuzz_uses.use(self, name))
+            needed = {one for one, of in target.arguments.items() if of.default is inspect.Parameter.empty}
+            if needed - set(target.good) or (name not in GOOD and not inspect.isclass(function)):
                 raise KeyError(f"benchmarks/faults/fuzz_calls.py has no good call for kvae.{name}: add one to GOOD.")
-            found[name] = Target(self._bound(name, function), GOOD.get(name, {}), self._use(name))
+            found[name] = target
         if unknown := sorted(set(GOOD) - set(found)):
             raise KeyError(f"kvae does not export {unknown}: take them out of GOOD.")
         found = {name: target for name, target in found.items() if target.arguments}
@@ -241,28 +248,6 @@ class World:
         on = {"VAE": self.vae, "Split": split, "Gaussian": self.gaussian}[owner]
         return getattr(on, last)
 
-    def _use(self, name: str) -> Callable | None:
-        (group, _, last), x = name.rpartition("."), self.names["X"]
-        if group == "callbacks":
-            return lambda found: self.vae.fit(x, verbose=0, callbacks=[found]) and None
-        if last in ("Likelihood", "Posterior", "Prior", "Objective"):
-            return None  # abstract
-        return {
-            "data": lambda found: found.x if isinstance(found, kvae.data.Split) else getattr(found, "train", None),
-            "": lambda found: found.terms(x) if isinstance(found, kvae.VAE) else found,
-            "likelihoods": lambda found: kvae.VAE(self.encoder, self.decoder, likelihood=found).terms(self.names["B"]),
-            "posteriors": lambda found: _with_posterior(self.encoder, self.decoder, found).terms(x),
-            "priors": lambda found: kvae.VAE(*self.with_classes, prior=found).terms(x, condition=self.names["Y"]),
-            "objectives": lambda found: (found.loss(self.terms, tf.constant(3)), found.kl(self.terms)),
-            "schedules": lambda found: (found(0), found(tf.constant(7, tf.int64)), found(10**6)),
-            "networks": lambda found: [one([tf.zeros([2, *i.shape[1:]]) for i in one.inputs]) for one in found],
-        }.get(group)  # fmt: skip
-
 
 def _replace(array="X", y=None, sample_weight=None, scale=1.0, dynamic=False, batch_size=128, seed=0, mask=None):
     return kvae.data.Split(np.zeros((24, 4))).replace(**dict(locals()))
-
-
-def _with_posterior(encoder, decoder, posterior):
-    objective = kvae.objectives.ELBO(beta=1.0 if posterior.has_density else 0.0)
-    return kvae.VAE(encoder, decoder, posterior=posterior, objective=objective)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 _SEEDS = 2**32  # as many as `keras.utils.set_random_seed` takes
+WIDEST = float(np.finfo(np.float32).max)
 _LARGEST = 2**31 - 1  # of a count: TensorFlow's int32
 
 
@@ -50,7 +51,7 @@ def number(
     name: str, value, least: float | None = None, most: float | None = None,
     above: float | None = None, below: float | None = None,
 ) -> float:  # fmt: skip
-    """A finite real number with `least <= value <= most` and `above < value < below`.
+    """A real number, finite in float32, with `least <= value <= most` and `above < value < below`.
 
     Raises:
         ValueError: for anything else.
@@ -60,6 +61,8 @@ def number(
     wanted = f"{name} must be a finite number" + (f", {low}{name}{high}" if low or high else "")
     real = _real(value)
     found = math.nan if real is None else real
+    if WIDEST < abs(found) < math.inf:
+        raise ValueError(f"{name} must be finite in float32, at most {WIDEST:.6g} in size, got {shown(value)}.")
     fits = math.isfinite(found)
     fits = fits and (least is None or found >= least) and (most is None or found <= most)
     if not fits or (above is not None and not found > above) or (below is not None and not found < below):
@@ -162,7 +165,7 @@ def sizes(name: str, value, least: int = 1) -> tuple[int, ...]:
         ValueError: for anything else.
     """
     rank = getattr(value, "ndim", None)
-    if value is None or isinstance(value, (str, bytes, dict)) or (rank is not None and rank > 1):
+    if value is None or isinstance(value, (str, bytes, dict, type)) or (rank is not None and rank > 1):
         raise ValueError(f"{name} must be whole numbers, such as (64, 32), got {shown(value)}.")
     value = value if isinstance(value, Iterable) and rank != 0 else (value,)
     return tuple(whole(name, one, least) for one in value)

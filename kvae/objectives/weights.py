@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from kvae.numerics.arguments import is_number, shown
+from kvae.numerics.arguments import WIDEST, is_number, shown
 
 _LATE = 10**6  # an optimizer step after the end of most schedules
 
@@ -97,4 +97,4 @@ class Weight:
 
 
 def _allowed(value) -> bool:
-    return is_number(value) and 0.0 <= float(value) < float("inf")
+    return is_number(value) and 0.0 <= float(value) <= WIDEST

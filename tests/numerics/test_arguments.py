@@ -36,6 +36,13 @@ def test_no_numbers(value):
         arguments.number("p", value, 0, below=1)
 
 
+@pytest.mark.parametrize("value", [1e39, -1e300, np.float64(3.5e38)])
+def test_no_numbers_of_float32(value):
+    """Float32 has 3.40282e38 as its largest, and infinity beyond it."""
+    with pytest.raises(ValueError, match=r"p must be finite in float32, at most 3\.40282e\+38 in size, got"):
+        arguments.number("p", value)
+
+
 def test_ends():
     assert arguments.number("p", 0, least=0, most=1) == 0.0 and arguments.number("p", 1, least=0, most=1) == 1.0
     for value in (0.0, 1.0):
@@ -66,7 +73,7 @@ def test_seeds_name_the_remedy():
 def test_sizes():
     assert arguments.sizes("n", [np.int64(3), 4]) == (3, 4)
     assert arguments.sizes("n", np.array([3, 4])) == (3, 4) and arguments.sizes("n", ()) == ()
-    for value in (None, "34", {3: 4}, np.ones((2, 2), int), [3, 0], [3, "4"], 2.5):
+    for value in (None, "34", {3: 4}, np.ones((2, 2), int), [3, 0], [3, "4"], 2.5, np.float32):
         with pytest.raises(ValueError, match="n must be"):
             arguments.sizes("n", value)
 
