@@ -40,9 +40,12 @@ class Part(keras.layers.Layer):
     def build_from_config(self, config):
         """Build for those shapes, and freeze what was frozen."""
         super().build_from_config({key: value for key, value in config.items() if key != "frozen"})
-        if config.get("frozen"):
+        self._freeze(config.get("frozen"))
+
+    def _freeze(self, names: list[str] | None) -> None:
+        if names:
             for layer in self._flatten_layers():  # from the outside in
-                layer.trainable = layer.name not in config["frozen"]
+                layer.trainable = layer.name not in names
 
 
 class Family(Part):

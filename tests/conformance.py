@@ -58,6 +58,21 @@ LIKELIHOODS = {
     "log_normal_learned": lambda **kw: kvae.likelihoods.LogNormal(scale="learned", **kw),
     "beta": kvae.likelihoods.Beta,
 }
+JOINTS = {  # of six columns; they have no parameters of each element, and tests of their own in likelihoods/
+    "joint": lambda **kw: kvae.likelihoods.Joint(
+        {
+            "job": (3, kvae.likelihoods.Categorical(4)),
+            "real": ((0, 5), kvae.likelihoods.Normal("optimal", per="element")),
+            "times": (1, kvae.likelihoods.LogNormal()),
+            "counts": (4, kvae.likelihoods.Poisson()),
+            "yes": (2, kvae.likelihoods.Bernoulli()),
+        },
+        **kw,
+    ),
+    "joint_masses": lambda **kw: kvae.likelihoods.Joint(
+        {"yes": (range(4), kvae.likelihoods.Bernoulli()), "marks": ([4, 5], kvae.likelihoods.Ordinal(3))}, **kw
+    ),
+}
 MASSES = {
     "codes_uniform": kvae.priors.Codes,
     "codes_categorical": lambda: kvae.priors.Codes("categorical"),
@@ -133,7 +148,7 @@ MODELS = {
         for name, make in MASSES.items()
         if name != "codes_uniform"
     },
-    **{f"likelihood_{name}": {"likelihood": make} for name, make in LIKELIHOODS.items()},
+    **{f"likelihood_{name}": {"likelihood": make} for name, make in (LIKELIHOODS | JOINTS).items()},
     **{
         f"prior_{name}": {"prior": make}
         for name, make in PRIORS.items()
@@ -212,6 +227,10 @@ def restarted(**parts) -> kvae.VAE:
 def examples(likelihood: kvae.likelihoods.Likelihood, event_shape, n=16, seed=0) -> np.ndarray:
     """Numbers in the likelihood's support, its ends among them."""
     x = np.random.default_rng(seed).random((n, *event_shape)).astype(np.float32)
+    for number, (columns, one) in enumerate(likelihood.groups.values()):
+        x[:, columns] = examples(one, (len(columns),), n, seed + number)
+    if likelihood.groups:
+        return x
     if likelihood.support.binary:
         return (x > 0.5).astype(np.float32)
     if likelihood.support.integer:

@@ -4,6 +4,7 @@ import warnings
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -67,6 +68,7 @@ class ShortFitTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertWarnsRegex(UserWarning, "ends at optimizer step 8"):
             self.fit(beta, tf.data.Dataset.from_tensor_slices(X).batch(10))
 
+    @pytest.mark.slow
     def test_is_silent_where_the_schedule_ends(self):
         with warnings.catch_warnings():
             warnings.simplefilter("error")

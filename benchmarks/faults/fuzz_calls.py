@@ -98,6 +98,7 @@ GOOD = {
     "VAE.export": {"filepath": "'new/1'"},
     "VAE.fit": MODEL | {"verbose": "0"}, "VAE.evaluate": MODEL | {"verbose": "0"},
     "likelihoods.Categorical": {"levels": "2"}, "likelihoods.Ordinal": {"levels": "3"},
+    "likelihoods.Joint": {"groups": "{'a': (range(4), kvae.likelihoods.Bernoulli())}"},
     "likelihoods.ZeroInflated": {"likelihood": "kvae.likelihoods.Poisson()"},
     "posteriors.FiniteScalar": {"levels": "(3,)"}, "posteriors.VectorQuantized": {"codes": "4", "dim": "1"},
     "networks.FirstGroup": {"size": "1"},

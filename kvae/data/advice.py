@@ -1,6 +1,7 @@
 """What to say, before training, of data that a model takes but learns badly from."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ class Explains(HasSupport, Protocol):
     """A likelihood, as far as this advice is concerned."""
 
     has_unit: bool
+    groups: Mapping[str, tuple]  # of a joint likelihood: name to (columns, likelihood)
 
     def seen(self, x) -> Any:
         """What the encoder gets for x."""
@@ -36,16 +38,21 @@ def advise(split: Split, likelihood: Explains, wide=None) -> None:
     x = split.array[rows] * split.scale if not split.dynamic else None
     if x is None or x.size == 0:
         return
-    for text in (_range(x, split, likelihood, wide), _one_hot(x, likelihood, split.columns)):
-        if text:
-            warnings.warn(text, stacklevel=4)
+    wide = x if wide is None else wide[: len(x)]
+    mask = np.isfinite(x) if split.mask is None else np.asarray(split.mask[: len(x)], bool)
+    names = None if split.columns is None else np.asarray(split.columns)
+    for columns, one in likelihood.groups.values() or [(slice(None), likelihood)]:
+        x_, mask_, wide_ = (array[..., columns] for array in (x, mask, wide))
+        names_ = None if names is None else names[columns].tolist()
+        for text in (_range(x_, mask_, one, wide_), _one_hot(x_, one, names_)):
+            if text:
+                warnings.warn(text, stacklevel=4)
 
 
-def _range(x: np.ndarray, split: Split, likelihood: Explains, wide) -> str | None:
+def _range(x: np.ndarray, mask: np.ndarray, likelihood: Explains, wide) -> str | None:
     """For real and positive numbers: sizes far from 1, and differences that float32 does not hold."""
     if np.isfinite(likelihood.support.high):
         return None
-    mask = np.isfinite(x) if split.mask is None else np.asarray(split.mask[: len(x)], bool)
     known = mask.any(axis=0)
     if not known.any():
         return None
@@ -53,7 +60,7 @@ def _range(x: np.ndarray, split: Split, likelihood: Explains, wide) -> str | Non
         return text
     if likelihood.support.integer:
         return None
-    x = np.where(mask, np.asarray(x if wide is None else wide[: len(x)], np.float64), np.nan)[:, known]
+    x = np.where(mask, np.asarray(wide, np.float64), np.nan)[:, known]
     low, high = np.nanmin(x), np.nanmax(x)
     coarse = _coarse(x)
     if max(abs(low), abs(high)) < _LARGE or (likelihood.has_unit and not coarse):
@@ -89,7 +96,7 @@ def _strange(x: np.ndarray, mask: np.ndarray, likelihood: Explains) -> str | Non
     )
 
 
-def _one_hot(x: np.ndarray, likelihood: HasSupport, columns: tuple[str, ...] | None) -> str | None:
+def _one_hot(x: np.ndarray, likelihood: HasSupport, columns: list[str] | None) -> str | None:
     """For one-hot positions `[N, L, K]`, or two columns or more `[N, D]` of a table that hold only 0 and 1."""
     binary = ((x == 0) | (x == 1)).all(axis=0)
     if x.ndim == 3 and x.shape[-1] > 1 and binary.all() and (x.sum(axis=-1) == 1).all():

@@ -6,8 +6,9 @@ import numpy as np
 
 from kvae.data import conditions
 from kvae.data.arrays import table
+from kvae.data.column_supports import ColumnSupports
 from kvae.data.splits import Split
-from kvae.data.support import LARGEST, REAL, Support, support_error
+from kvae.data.support import LARGEST, REAL, Support
 from kvae.numerics.arguments import shown
 
 ROWS = 512  # of an array read at a time
@@ -17,7 +18,7 @@ _CHECKED_ROWS = 64  # and looked at: they stay in the cache
 class HasSupport(Protocol):
     """A likelihood, as far as data are concerned."""
 
-    support: Support
+    support: Support | ColumnSupports
     neutral: Any  # x where it is missing
     event_shape: tuple[int, ...]
     compute_dtype: str
@@ -59,7 +60,7 @@ def check_values(x: np.ndarray, mask, likelihood: HasSupport, first: int = 0) ->
         rows = slice(begin, begin + _CHECKED_ROWS)
         some, seen = x[rows], None if mask is None else mask[rows]
         if not likelihood.support.contains(some, seen):
-            raise ValueError(support_error(some, likelihood.support, type(likelihood).__name__, first + begin, seen))
+            raise ValueError(likelihood.support.error(some, type(likelihood).__name__, first + begin, seen))
 
 
 def check_columns(columns: tuple[str, ...] | None, likelihood: HasSupport) -> None:

@@ -1,7 +1,5 @@
 """Means and spreads of what was observed."""
 
-import math
-
 import numpy as np
 
 from kvae.data.batch import Batch
@@ -24,20 +22,6 @@ def mean(data, likelihood: HasSupport, function=None) -> tuple[np.ndarray, np.nd
         total += function(x).sum(axis=0, where=mask, dtype=np.float64)
         count += mask.sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), function(neutral[None])[0]), count
-
-
-def root_mean_square(data, likelihood: HasSupport, center: np.ndarray) -> float:
-    """Of x - center over everything that was observed."""
-    total, count = 0.0, 0
-    for batch in batches(data, likelihood):
-        mask = observed_mask(batch)
-        total += np.square(batch.x - center).sum(where=mask)
-        count += mask.sum()
-    if not count:
-        raise ValueError(
-            "Nothing was observed: every element of every example is masked. A mask is 1 where x was observed."
-        )
-    return math.sqrt(total / count)
 
 
 def random_rows(data, likelihood: HasSupport, condition_shape, n: int, seed: int) -> Batch:

@@ -72,6 +72,10 @@ class Support(NamedTuple):
         inside = x.min() >= low and x.max() <= high  # never where x holds NaN
         return bool(inside and (not self.integer or (x == np.rint(x)).all()))
 
+    def error(self, x: np.ndarray, likelihood: str, first: int = 0, mask: np.ndarray | None = None) -> str:
+        """What is wrong with x, see `support_error`."""
+        return support_error(x, self, likelihood, first, mask)
+
 
 BINARY = Support("{0, 1}", 0.0, 1.0, integer=True)
 UNIT = Support("[0, 1]", 0.0, 1.0)

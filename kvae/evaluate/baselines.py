@@ -29,12 +29,16 @@ def pixel_log_prob(vae, train) -> Callable[..., np.ndarray]:
     """A function from data to log-probabilities `[N]`, float64, fitted to `train`; see `independent_pixels`."""
     check_model(vae)
     likelihood, train = vae.likelihood, inputs.repeatable(train)
-    mean, count = statistics.mean(train, likelihood)
-    config = likelihood.get_config() | {"project": False, "kernel_size": 1, "name": None}
-    if "scale" in config and not likelihood.has_unit:
-        config["scale"] = max(statistics.root_mean_square(train, likelihood, mean), 1e-3)
-    model, (*places, last) = type(likelihood).from_config(config), vae.event_shape
-    model.build(feature_shape=(*places, model.per_element * last), event_shape=vae.event_shape)
+    _, count = statistics.mean(train, likelihood)
+    if not count.any():
+        raise ValueError(
+            "Nothing was observed: every element of every example is masked. A mask is 1 where x was observed."
+        )
+    config = likelihood.get_config()
+    own = {"project": False, "kernel_size": 1, "name": None}
+    model = type(likelihood).from_config(config | {key: value for key, value in own.items() if key in config})
+    *places, last = vae.event_shape
+    model.build(feature_shape=(*places, model.parameter_count(last)), event_shape=vae.event_shape)
     parameters = model.fitted(lambda function: statistics.mean(train, model, function)[0], count)
     p = model.distribution(tf.constant(parameters[None], model.compute_dtype))
     neutral, dtype = model.neutral, model.compute_dtype

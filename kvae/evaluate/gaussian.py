@@ -7,7 +7,8 @@ import numpy as np
 
 from kvae.data import inputs
 from kvae.data.arrays import table
-from kvae.data.support import REAL
+from kvae.data.column_supports import ColumnSupports
+from kvae.data.support import REAL, Support
 from kvae.evaluate.estimates import Estimate, mean_of
 from kvae.models.resolve import check_model
 from kvae.numerics import arguments
@@ -45,7 +46,8 @@ class Gaussian:
         mean, covariance: these arrays.
     """
 
-    support, neutral, compute_dtype = REAL, 0.0, "float64"
+    support: Support | ColumnSupports = REAL
+    neutral, compute_dtype = 0.0, "float64"
     columns: tuple[str, ...] | None = None
 
     def __init__(self, mean, covariance):

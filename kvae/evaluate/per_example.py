@@ -1,7 +1,7 @@
 """One pass over a data set: values for every example from draws of q(z|x)."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -32,6 +32,8 @@ class PerExample(NamedTuple):
     gap_variance: np.ndarray  # of log_likelihood - elbo, which are of the same draws
     code: np.ndarray  # the posterior's mean, [N, latent_dim]; [N, 0] where z has a mass, and its numbers no unit
     observed: np.ndarray  # how many elements of x
+    groups: np.ndarray  # the reconstruction of each group of a joint likelihood, [N, G]
+    groups_variance: np.ndarray
 
     @property
     def elbo(self) -> np.ndarray:
@@ -74,7 +76,7 @@ def per_example(vae, data, samples, seed, chunk=None, verbose: bool | str = "aut
             observed = np.full(len(batch.x), float(elements))
             if batch.mask is not None:
                 observed = batch.mask.numpy().reshape(len(batch.x), -1).sum(axis=1, dtype=np.float64)
-            columns = (*sums.result(None if kl is None else kl.numpy()), code.numpy(), observed)
+            columns = (*sums.result(None if kl is None else kl.numpy()), code.numpy(), observed, *sums.groups())
             found.append(tuple(column[:count] for column in columns))
             bar.update(count)
     return PerExample(*(np.concatenate(column) for column in zip(*found, strict=True)))
@@ -86,11 +88,14 @@ class _RunningSums:
     def __init__(self):
         self.count = 0
         self.largest = -np.inf
+        self.group_sums: Any = 0.0  # of the groups' log p(x_g|z) and their squares, each [B, G]
         self.sums = 0.0  # of w, w a, w b, w^2 (all scaled), a, a^2, b, b^2, (a + b)^2, each [B]
 
     def add(self, log_px_z, log_ratio, times: int = 1):
-        """Count log p(x|z) and log p(z) - log q(z|x), both `[C, B]`, so many times."""
-        a, b = log_px_z.astype(np.float64), log_ratio.astype(np.float64)
+        """Count log p(x|z) `[C, B, 1 + G]` and log p(z) - log q(z|x) `[C, B]`, so many times."""
+        both, b = log_px_z.astype(np.float64), log_ratio.astype(np.float64)
+        a, groups = both[..., 0], both[..., 1:]
+        self.group_sums = self.group_sums + times * np.stack([groups.sum(0), np.square(groups).sum(0)])
         log_w = a + b
         largest = np.maximum(self.largest, log_w.max(0))
         w = np.exp(log_w - largest)
@@ -101,14 +106,16 @@ class _RunningSums:
             new += old
         self.count, self.largest, self.sums = self.count + times * len(a), largest, new
 
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """The mean of each group's log p(x_g|z), and the variance of that mean, each `[B, G]`."""
+        n, (total, square) = self.count, self.group_sums
+        return total / n, _variance_of_mean(total, square, n)
+
     def result(self, kl):
         """The columns of `PerExample` but the code; `kl` is the closed form `[B]` or None."""
         n = self.count
         w, wa, wb, w2, a, a2, b, b2, ab2 = self.sums
-        var_a, var_b, var_ab = (
-            np.maximum(square - total**2 / n, 0.0) / n**2 * bessel_correction(n)
-            for total, square in ((a, a2), (b, b2), (a + b, ab2))
-        )
+        var_a, var_b, var_ab = (_variance_of_mean(*sums, n) for sums in ((a, a2), (b, b2), (a + b, ab2)))
         ll, ess = self.largest + np.log(w / n), w**2 / w2
         var_elbo, together = (var_ab, (wa + wb) / w - (a + b) / n) if kl is None else (var_a, wa / w - a / n)
         covariance = together / n * bessel_correction(n)  # of log 1/n sum w and 1/n sum of a or a + b
@@ -116,6 +123,11 @@ class _RunningSums:
         if kl is None:
             return ll, ess, a / n, var_a, -b / n, var_b, var_elbo, gap
         return ll, ess, a / n, var_a, kl.astype(np.float64), np.zeros_like(a), var_elbo, gap
+
+
+def _variance_of_mean(total, square, n: int):
+    """Of n numbers, by their sum and the sum of their squares."""
+    return np.maximum(square - total**2 / n, 0.0) / n**2 * bessel_correction(n)
 
 
 def few_effective(found: PerExample, samples: int) -> None:

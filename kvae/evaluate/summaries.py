@@ -44,7 +44,8 @@ def summary(
 
     `elbo`, `reconstruction`, `kl` and `log_likelihood` in nats; `bits_per_dim`, -log_likelihood / (D ln 2) with D
     elements observed, where x has a mass; `active_units`, the number of latent dimensions whose posterior mean
-    varies over the data with a variance above 0.01 (Burda et al. 2016), with a bootstrap error. Of codes, whose numbers
+    varies over the data with a variance above 0.01 (Burda et al. 2016), with a bootstrap error; of a `Joint` likelihood
+    `reconstruction_<name>`, the part of each group of columns in the reconstruction. Of codes, whose numbers
     have no unit, there are no active units; `vae.evaluate` gives their usage.
 
     Args:
@@ -52,7 +53,11 @@ def summary(
     """
     found = per_example(vae, data, samples, seed, chunk, verbose)
     few_effective(found, samples)
-    return table(found, samples, seed, vae.likelihood.measure)
+    rows, all_count = table(found, samples, seed, vae.likelihood.measure), np.full_like(found.elbo, samples)
+    groups = zip(vae.likelihood.groups.items(), found.groups.T, found.groups_variance.T, strict=True)
+    for (name, (_, part)), values, variances in groups:
+        rows[f"reconstruction_{name}"] = weighted_mean_of(values, variances, all_count, samples, part.measure)
+    return rows
 
 
 def columns(found: PerExample, samples: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:

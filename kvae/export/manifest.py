@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -48,8 +49,10 @@ def manifest(vae, model: Path, samples: int, results: dict) -> dict:
     }
 
 
-def _number(value: float) -> float | None:
-    """A number as JSON has it: None where it is not finite."""
+def _number(value: float | np.ndarray) -> float | list | None:
+    """A number, or those of an array, as JSON has them: None where it is not finite."""
+    if isinstance(value, np.ndarray):
+        return [_number(one) for one in value.tolist()]
     return value if math.isfinite(value) else None
 
 

@@ -1,7 +1,6 @@
 """SavedModels for serving, with what stands beside them."""
 
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -147,6 +146,5 @@ model_config_list {{
 
 def _example(vae, specs) -> dict[str, np.ndarray]:
     """One row for each input that is valid."""
-    low = vae.likelihood.support.low
-    fill = {"x": low if math.isfinite(low) else 0.0, "mask": 1.0}
+    fill = {"x": np.asarray(vae.likelihood.neutral), "mask": 1.0}
     return {s.name: np.full((1, *s.shape[1:]), fill.get(s.name, 0), s.dtype.as_numpy_dtype) for s in specs}

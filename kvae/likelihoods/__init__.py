@@ -7,6 +7,7 @@ from kvae.likelihoods.beta_binomial import BetaBinomial
 from kvae.likelihoods.categorical import Categorical
 from kvae.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from kvae.likelihoods.discretized_logistic import DiscretizedLogistic
+from kvae.likelihoods.joint import Joint
 from kvae.likelihoods.log_normal import LogNormal
 from kvae.likelihoods.negative_binomial import NegativeBinomial
 from kvae.likelihoods.normal import Normal
@@ -16,6 +17,6 @@ from kvae.likelihoods.student_t import StudentT
 from kvae.likelihoods.zero_inflated import ZeroInflated
 
 __all__ = [
-    "Bernoulli", "Beta", "BetaBinomial", "Categorical", "ContinuousBernoulli", "DiscretizedLogistic", "Likelihood",
-    "LogNormal", "NegativeBinomial", "Normal", "Ordinal", "Poisson", "StudentT", "ZeroInflated",
+    "Bernoulli", "Beta", "BetaBinomial", "Categorical", "ContinuousBernoulli", "DiscretizedLogistic", "Joint",
+    "Likelihood", "LogNormal", "NegativeBinomial", "Normal", "Ordinal", "Poisson", "StudentT", "ZeroInflated",
 ]  # fmt: skip

@@ -1,16 +1,19 @@
 """What a likelihood p(x|z) is."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from kvae.data.column_supports import ColumnSupports
 from kvae.data.support import Support
 from kvae.families import Family
 from kvae.numerics.arguments import side, undefined
-from kvae.numerics.distributions import Independent
+from kvae.numerics.distributions import independent
 from kvae.numerics.projections import ConvolutionTranspose
 
 
@@ -25,12 +28,14 @@ class Likelihood(Family):
     Class attributes:
         support: the `Support` of x.
         measure: "mass" or "density", what a log-probability is the logarithm of.
+        groups: of a joint likelihood, name to (columns, likelihood).
         per_element: how many parameters each element of the event has.
         has_unit: whether it keeps a center and a spread of x, see `kvae.likelihoods.standardized`.
     """
 
-    support: Support
+    support: Support | ColumnSupports
     measure: str
+    groups: Mapping[str, tuple] = MappingProxyType({})
     per_element = 1
     has_unit = False
     other_projection_name = "other_projection"
@@ -84,8 +89,8 @@ class Likelihood(Family):
                 f"decoder's output has shape {feature_shape} for one example. Leave kernel_size=1 for flat features."
             )
         units = math.prod(event_shape[len(place) :])
-        if not self.project and feature_shape[-1] != self.per_element * units:
-            raise self._wrong_size("decoder", feature_shape, (*place, self.per_element * units))
+        if not self.project and feature_shape[-1] != self.parameter_count(units):
+            raise self._wrong_size("decoder", feature_shape, (*place, self.parameter_count(units)))
         self._add_projection(units)
         if self.projection is None:
             return
@@ -96,6 +101,10 @@ class Likelihood(Family):
             others = self._linear(units * (self.per_element - 1), **options)
             others.build((None, *feature_shape))
             setattr(self, self.other_projection_name, others)
+
+    def parameter_count(self, units: int) -> int:
+        """How many parameters so many elements have."""
+        return self.per_element * units
 
     def starts(self) -> list[float]:
         """The initial values of an element's parameters except the first: `per_element - 1` numbers."""
@@ -123,8 +132,7 @@ class Likelihood(Family):
         return [tf.reshape(one, shape) for one in tf.split(parameters, self.per_element, axis=-1)]
 
     def _independent(self, elementwise) -> tfd.Distribution:
-        together = Independent if hasattr(elementwise, "event_log_prob") else tfd.Independent
-        return together(elementwise, reinterpreted_batch_ndims=len(self.event_shape))
+        return independent(elementwise, len(self.event_shape))
 
     def distribution(self, features) -> tfd.Distribution:
         """p(x|z) for decoder features `[..., *feature_shape]`: batch `[...]`, event `event_shape`."""
@@ -140,6 +148,11 @@ class Likelihood(Family):
             return p.log_prob(x)
         each = p.distribution.log_prob(x)
         return tf.reduce_sum(tf.where(tf.cast(mask, tf.bool), each, tf.zeros_like(each)), axis=self._event_axes())
+
+    def log_prob_by_group(self, p, x, mask=None) -> dict:
+        """Of a joint likelihood the log-density of each group of columns: name to `[...]`, in nats."""
+        del p, x, mask
+        return {}
 
     def _event_axes(self) -> list[int]:
         return list(range(-len(self.event_shape), 0))

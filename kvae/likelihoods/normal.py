@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -105,6 +106,19 @@ class Normal(LocationScale):
             self.mean_square.assign(square)
         if self.scale == "learned":
             super()._set_scale(square)
+
+    def fitted(self, mean_of, count):
+        """Mean and standard deviation of x: one of all elements, unless there is one of each element or channel."""
+        if self.has_unit:
+            return super().fitted(mean_of, count)
+        mean = mean_of(lambda x: x)
+        square = float((count * mean_of(lambda x: np.square(x - mean))).sum() / count.sum())
+        if self.scale == "local":
+            return np.concatenate([mean, np.full(mean.shape, self._raw(square))], axis=-1)
+        if is_number(self.scale):
+            self.scale = max(math.sqrt(square), self.floor)
+        self._set_scale(square)
+        return mean
 
     def calibrated(self, x, p, weight, mask=None) -> tfd.Distribution:
         """p; for "optimal" its scale is the batch's own root-mean-square error over q's samples.

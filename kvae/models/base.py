@@ -67,7 +67,7 @@ class LatentVariableModel(Trainer):
         Raises:
             ValueError: for a likelihood with project=False: the bias is in the decoder then.
         """
-        if self.likelihood.projection is None and not self.likelihood.has_unit:
+        if not self.likelihood.project and not self.likelihood.has_unit:
             raise ValueError(
                 f"adapt sets the bias of the likelihood's projection, but {type(self.likelihood).__name__}("
                 "project=False) has none. Set the bias of the decoder's last layer."

@@ -90,7 +90,10 @@ class ImportanceSampler:
     def terms(
         self, batch: Batch, parameters, seed: int, first: int, count: int, jit: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """log p(x|z) and log p(z) - log q(z|x), both `[count, B]`, at draws number `first`, `first + 1`, ...
+        """log p(x|z) and log p(z) - log q(z|x) at draws number `first`, `first + 1`, ...
+
+        The first is `[count, B, 1 + G]`, with the terms of the G groups of a joint likelihood behind it; the second is
+        `[count, B]`.
 
         Example i has the draws first + i * count and on, so that one example's draws can be taken in parts. With
         `jit` XLA compiles it, once for every B and count (float32 only).
@@ -161,7 +164,9 @@ class ImportanceSampler:
 
         def log_px_z(z):
             p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
-            return vae.likelihood.log_prob(p, batch.x, batch.mask)
+            found = vae.likelihood.log_prob(p, batch.x, batch.mask)
+            groups = vae.likelihood.log_prob_by_group(p, batch.x, batch.mask)
+            return tf.stack([found, *groups.values()], axis=-1)
 
         return log_px_z(z) if at_a_time is None else map_chunks(log_px_z, z, at_a_time), log_ratio
 

@@ -1,10 +1,10 @@
 """From names and networks given to a model to checked parts."""
 
 import inspect
-import math
 import re
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kvae import likelihoods, objectives, posteriors, priors
@@ -194,9 +194,10 @@ def build_prior(prior, vae) -> None:
 def _bounds(likelihood) -> tuple[float, float] | None:
     """Of what the encoder gets, where x is bounded on both sides."""
     ends = [likelihood.support.low, likelihood.support.high]
-    if not all(map(math.isfinite, ends)):
+    if not np.isfinite(ends).all():
         return None
-    seen = [likelihood.seen(tf.fill(likelihood.event_shape, tf.cast(x, likelihood.compute_dtype))) for x in ends]
+    ends = [np.broadcast_to(np.asarray(x, likelihood.compute_dtype), likelihood.event_shape) for x in ends]
+    seen = [likelihood.seen(tf.constant(x)) for x in ends]
     return float(tf.reduce_min(seen)), float(tf.reduce_max(seen))
 
 

@@ -96,9 +96,11 @@ class VAE(Inference):
         p = self.likelihood.distribution(self.decode_features(z, condition, training))  # decode
         details, needs = None, {}
         if weight is not None:  # a step
-            details, needs = self.likelihood.details(p, x, mask), self._needs(q, prior, z, prior_eps)
+            needs = self._needs(q, prior, z, prior_eps)
         if training:
             p = self.likelihood.calibrated(x, p, weight, mask)
+        if weight is not None:
+            details = self.likelihood.details(p, x, mask)
         terms = Terms(
             log_px_z=self.likelihood.log_prob(p, x, mask),  # at the input x
             log_pz=prior.log_prob(z),

@@ -24,6 +24,12 @@ class Independent(tfd.Independent):
         return self.distribution.event_log_prob(x, self.event_shape.rank)
 
 
+def independent(elementwise, ndims: int) -> tfd.Distribution:
+    """The distribution of the last `ndims` axes together, by its own sum over an event where it has one."""
+    kind = Independent if hasattr(elementwise, "event_log_prob") else tfd.Independent
+    return kind(elementwise, reinterpreted_batch_ndims=ndims)
+
+
 class Bernoulli(tfd.Bernoulli):
     """`tfd.Bernoulli` of logits: log p(x) = x l - log(1 + e^l)."""
 

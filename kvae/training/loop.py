@@ -60,7 +60,7 @@ class Loop:
         self.done = 0  # and steps of it that have been run
         self.step_time = model.programs.get(("step_time", training, split.batch_size), StepTime)
         support = model.likelihood.support
-        small = split.as_stored and support.integer and support.low >= 0 and support.high <= 255
+        small = split.as_stored and support.integer and np.all(support.low >= 0) and np.all(support.high <= 255)
         condition = conditions.checked(split.y, model.condition_shape, len(split))
         array = split.array.astype(np.uint8) if small and split.mask is None else split.array
         whole = Batch(array, condition, split.mask, split.sample_weight).map(tf.constant)

@@ -83,6 +83,7 @@ def test_what_is_masked_does_not_count():
         advice.advise(Split(x, mask=mask), make((4,)).likelihood)
 
 
+@pytest.mark.slow
 def test_single_examples_find_their_scale():
     """On batches of one example "optimal" trains to the scale of all errors, as "learned", not to each one's own."""
     x = (RANDOM.normal(size=(60, 1)) * np.linspace(1, 2, 6) + 0.3 * RANDOM.normal(size=(60, 6))).astype(np.float32)

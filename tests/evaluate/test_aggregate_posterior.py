@@ -4,6 +4,7 @@ import math
 from unittest import mock
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from scipy import integrate, stats
@@ -46,6 +47,7 @@ class RateTest(tf.test.TestCase, parameterized.TestCase):
         if slope == 50.0:  # far apart, a code tells everything
             self.assertAllClose(found["mutual_information"].mean, math.log(5), atol=1e-3)
 
+    @pytest.mark.slow
     def test_errors_cover_the_spread_over_seeds(self):
         x = np.random.default_rng(0).normal(size=(30, 1)).astype(np.float32)
         vae = model(1.0, 0.6)

@@ -12,7 +12,7 @@ from scipy import special
 import kvae
 from kvae.evaluate.chains import Annealing, sigmoid_schedule
 from kvae.numerics import noise
-from tests.conformance import examples, make_vae
+from tests.conformance import examples, make_vae, quick
 from tests.test_oracle import digits, linear_vae, ppca, set_closed_form
 
 LOG_P = -1.685004420592  # X6: p(z) = N(0, 1), p(x|z) = N(z, 1/2), x = 1.3
@@ -33,6 +33,7 @@ def weights_by_chain(vae, start, steps, chains, exact=None):
     return found.log_weight[:, 0]
 
 
+@quick("test_the_mean_weight_is_p_x", "0")
 class ConjugateTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.product(start=["prior", "posterior"], steps=[1, 4])
     def test_the_mean_weight_is_p_x(self, start, steps):
@@ -42,6 +43,7 @@ class ConjugateTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(abs(w.mean() - math.exp(LOG_P)), 4 * error)
         self.assertGreater(w.std(), 0.02)
 
+    @pytest.mark.slow
     def test_the_mean_inverse_weight_of_chains_back_is_one_over_p_x(self):
         """Each of 40,000 examples has one chain, from an exact draw of p(z|x) = N(0.8667, 1/3)."""
         n = 40_000
@@ -78,6 +80,7 @@ class ConjugateTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(abs(gaps[2].mean), 4 * gaps[2].standard_error)
         self.assertLess(gaps[2].standard_error, 0.01)
 
+    @pytest.mark.slow
     def test_the_error_is_the_spread_over_seeds(self):
         vae, x = conjugate(), np.full((20, 1), 1.3, np.float32)
         runs = [kvae.evaluate.ais(vae, x, steps=5, chains=50, seed=seed, start="prior") for seed in range(40)]
@@ -117,6 +120,7 @@ class LinearTest(tf.test.TestCase):
         self.assertBetween(found["lower"].mean, exact - 0.5, exact)
         self.assertBetween(found["upper"].mean, exact, exact + 0.5)
 
+    @pytest.mark.slow
     def test_rate_distortion(self):
         """q_beta(z|x) is normal, with precision I + beta W^T W / s^2."""
         x = digits()[:60]
@@ -177,6 +181,7 @@ class EveryModelTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(abs(bounds["gap"].mean), 4 * bounds["gap"].standard_error)
         self.assertTrue(math.isnan(bounds["upper"].monte_carlo_error))
 
+    @pytest.mark.slow
     def test_an_autoencoder_from_the_prior(self):
         """Its decoder and N(0, I) are a model of x, whatever its encoder is; against plain Monte Carlo."""
         vae = make_vae(posterior=kvae.posteriors.Deterministic, objective=lambda: kvae.objectives.ELBO(beta=0))
@@ -188,6 +193,7 @@ class EveryModelTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "a chain from q\\(z\\|x\\) needs a density"):
             kvae.evaluate.ais(vae, x)
 
+    @pytest.mark.slow
     def test_parts_do_not_matter_and_the_seed_does(self):
         vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
         x = examples(vae.likelihood, vae.event_shape, n=23)
@@ -215,6 +221,7 @@ class EveryModelTest(tf.test.TestCase, parameterized.TestCase):
         error = math.hypot(*(estimate.monte_carlo_error for estimate in elbos))
         self.assertLess(abs(elbos[0].mean - elbos[1].mean), 4 * error + 0.02)  # 50 steps do not go all the way
 
+    @pytest.mark.slow
     def test_directions_that_a_move_turns_by_half_circles(self):
         """Precisions of 16: a quarter turn for the prior is a whole one for them, were step sizes always the same."""
         s2, n = 1 / 15, 8

@@ -70,7 +70,7 @@ class SlowTest(tf.test.TestCase, parameterized.TestCase):
 
 
 @quick("test_summary", "finite_scalar")
-@quick("test_rate", "finite_scalar")
+@quick("test_rate")
 @quick("test_refused", "finite_scalar")
 class EvaluatedTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters((name, name) for name in POSTERIORS)

@@ -88,6 +88,7 @@ class UnitsTest(tf.test.TestCase):
 
 
 class OneDrawTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_its_error_is_not_known(self):
         vae = make_vae(likelihood=kvae.likelihoods.Bernoulli)
         x = examples(vae.likelihood, (6,), n=5)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from scipy import optimize, stats
@@ -127,6 +128,7 @@ class MissingValuesTest(tf.test.TestCase):
         covariance = [[a.var(), slope * a.var()], [slope * a.var(), slope**2 * a.var() + rest]]
         self.assertAllClose(found.covariance, covariance, rtol=1e-5)
 
+    @pytest.mark.slow
     def test_against_numerical_maximisation(self):
         """Any pattern: the likelihood of what was observed, climbed by BFGS over the mean and a Cholesky factor."""
         x = correlated(50, 3).astype(np.float32)

@@ -12,11 +12,12 @@ import kvae
 from kvae.evaluate.estimates import log_mean_variance
 from kvae.evaluate.inference_gaps import optimized
 from kvae.evaluate.per_example import _RunningSums
-from tests.conformance import examples, make_vae
+from tests.conformance import examples, make_vae, quick
 from tests.evaluate.test_chains import conjugate
 from tests.test_oracle import digits, linear_vae, set_closed_form
 
 
+@quick("test_linear_model", "0")
 class GapsTest(tf.test.TestCase, parameterized.TestCase):
     def test_conjugate(self):
         """X6: the best q is N(0.8667, 1/3) = p(z|x), so all of the gap, 0.3078 nats, is the encoder's."""
@@ -52,6 +53,7 @@ class GapsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(found["log_likelihood"].mean, log_p, atol=0.05)
         self.assertBetween(found["approximation_gap"].mean, -0.05, 0.05)
 
+    @pytest.mark.slow
     def test_a_diagonal_posterior_of_a_correlated_model(self):
         """p(x|z) = N(z_1 + z_2, s^2): p(z|x) has the precision A = I + J / s^2. The best diagonal q has the precisions
         of its diagonal, and the gap is KL = 1/2 (log det diag(A) - log det A)."""
@@ -68,6 +70,7 @@ class GapsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(found["log_likelihood"].mean, log_p.mean(), atol=0.02)
 
     @parameterized.parameters("mlp", "conv_odd", "mlp_mask")
+    @pytest.mark.slow
     def test_parts_and_every_network(self, network):
         vae = make_vae(network=network, likelihood=kvae.likelihoods.Bernoulli)
         x = examples(vae.likelihood, vae.event_shape, n=11)

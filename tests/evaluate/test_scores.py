@@ -12,7 +12,7 @@ import kvae
 from kvae.data.batch import Batch
 from kvae.numerics import noise
 from kvae.numerics.weights import warn_of_few
-from tests.conformance import LIKELIHOODS, examples, make_vae
+from tests.conformance import LIKELIHOODS, examples, make_vae, quick
 
 
 def trained(**parts):
@@ -61,6 +61,7 @@ class LogLikelihoodPerExampleTest(tf.test.TestCase):
             kvae.evaluate.log_likelihood_per_example(x, x)
 
 
+@quick("test_parts", "bernoulli", "normal_fixed", "ordinal")
 class ScoreTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(LIKELIHOODS.items())
     def test_parts(self, make):

@@ -10,7 +10,7 @@ from absl.testing import parameterized
 import kvae
 from kvae.data.batch import Batch
 from kvae.numerics import noise
-from tests.conformance import LIKELIHOODS, examples, make_vae
+from tests.conformance import LIKELIHOODS, examples, make_vae, quick
 
 
 def trained(**parts):
@@ -74,6 +74,7 @@ class LogLikelihoodTest(tf.test.TestCase, parameterized.TestCase):
         self.assertBetween(reported / spread, 0.7, 1.4)  # 40 runs know the spread to 11 %
 
 
+@quick("test_terms", "bernoulli", "normal_fixed", "categorical")
 class SummaryTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(LIKELIHOODS.items())
     def test_terms(self, make):

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from scipy import special, stats
@@ -69,6 +70,7 @@ class DensitiesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(likelihood.log_prob(p, x, mask), (each * mask).sum(axis=-1), rtol=1e-5)
 
     @parameterized.parameters(*KINDS)
+    @pytest.mark.slow
     def test_quantiles_into_the_tails(self, name, scale):
         """A draw from a uniform number is scipy's quantile, to the ends of the uniform numbers, also under XLA."""
         likelihood, features, expected = case(name, scale)

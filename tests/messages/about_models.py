@@ -105,7 +105,7 @@ ROWS = {
             "read outside of compiled functions: give the tensors of a",
         ),
     ],
-    "data.statistics.root_mean_square": [
+    "evaluate.baselines.pixel_log_prob": [
         (
             lambda: kvae.evaluate.independent_pixels(vae(), {"x": X, "mask": 0 * X}, X),
             "Nothing was observed: every element .* is masked. A mask is 1 where x was observed",

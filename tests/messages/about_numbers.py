@@ -63,6 +63,7 @@ ROWS = {
     ],
     "numerics.arguments.number": [
         (lambda: schedules.Linear(start="0"), "start must be a finite number, got '0'"),
+        (lambda: schedules.Linear(start=1e300), r"start must be finite in float32, at most 3.40282e\+38 in size, got"),
         (lambda: likelihoods.Normal(momentum=1.0), "momentum must be a finite number, 0 <= momentum < 1, got 1.0"),
     ],
     "numerics.arguments.seed": [
@@ -115,6 +116,30 @@ ROWS = {
         (
             lambda: kvae.VAE(*mlp(), likelihood=likelihoods.Bernoulli(project=False)),
             r"\(project=False\) takes .* decoder's output must have shape \(6,\) .* has \(8,\). Give the last layer",
+        ),
+    ],
+    "likelihoods.joint.Joint.__init__": [
+        (lambda: likelihoods.Joint([]), r"groups must be a dictionary of name to \(columns, likelihood\), got \[\]"),
+        (
+            lambda: likelihoods.Joint({"a": (0, likelihoods.Normal()), "b": ((0, 1), likelihoods.Poisson())}),
+            r"Each column must be in one group of Joint, but the groups have the columns \[0, 0, 1\]. Number them 0, 1",
+        ),
+    ],
+    "likelihoods.joint.Joint._group": [
+        (
+            lambda: likelihoods.Joint({"a": likelihoods.Normal()}),
+            r"A group of Joint is \(columns, likelihood\), but 'a' is <Normal .* Give for example {'a': \(0, kvae",
+        ),
+        (
+            lambda: likelihoods.Joint({"a": (0, likelihoods.Normal(project=False))}),
+            "group 'a' must have project=True and kernel_size=1, got .* project=False, .* Give project=False to Joint",
+        ),
+        (lambda: likelihoods.Joint({1: (0, likelihoods.Normal())}), "name of a group of Joint must be text .* got 1"),
+    ],
+    "likelihoods.joint.Joint.build": [
+        (
+            lambda: kvae.VAE(*mlp(), likelihood=likelihoods.Joint({"a": (0, likelihoods.Normal())})),
+            r"has 1 columns and explains rows of shape \(1,\), but one example has shape .* Put each column of x in",
         ),
     ],
     "likelihoods.zero_inflated.ZeroInflated.__init__": [

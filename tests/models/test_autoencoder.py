@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -31,6 +32,7 @@ def data(n=200, size=6) -> np.ndarray:
 
 
 class AutoencoderTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_linear_one_finds_the_principal_components(self):
         """Eckart and Young: the least squared error of rank D is the sum of the smaller eigenvalues."""
         x = data()
@@ -56,6 +58,7 @@ class AutoencoderTest(tf.test.TestCase):
         history = model.fit(x, validation_data=x, epochs=2, verbose=0).history
         self.assertEqual(set(history), {"loss", "reconstruction", "val_loss", "val_reconstruction"})
 
+    @pytest.mark.slow
     def test_noise_plays_no_part(self):
         x = data()
         models = [autoencoder(hidden=(5,)) for _ in range(2)]

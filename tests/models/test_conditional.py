@@ -35,7 +35,7 @@ def model(network="mlp", prior="standard_normal", jit_compile=False, seed=0) -> 
 
 
 @quick("test_every_way_of_feeding_is_the_same", "mlp")
-@quick("test_public_methods_files_and_export", "conv")
+@quick("test_public_methods_files_and_export")
 class ConditionalTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(
         ("mlp", "mlp", "conditional_normal"), ("decoder_alone", "decoder_alone", "standard_normal")

@@ -130,7 +130,10 @@ def outside(result):
     return np.flatnonzero(np.isnan(np.asarray(result)).reshape(len(result), -1).any(axis=1)).tolist()
 
 
-@pytest.mark.parametrize("likelihood", ["normal", "bernoulli", "continuous_bernoulli"])
+@pytest.mark.parametrize(
+    "likelihood",
+    ["bernoulli", *(pytest.param(one, marks=pytest.mark.slow) for one in ("normal", "continuous_bernoulli"))],
+)
 def test_in_graphs_the_bad_row_is_nan_alone(likelihood):
     vae = make(likelihood=likelihood)
     x = X if likelihood == "normal" else (X > 0).astype(np.float32)

@@ -160,6 +160,7 @@ class FitPriorTest(tf.test.TestCase, parameterized.TestCase):
         vae.fit(X, epochs=1, verbose=0)
         self.assertEqual(int(vae.optimizer.iterations), 11 * 19)
 
+    @pytest.mark.slow
     def test_again_and_back(self):
         vae, first = made(), kvae.priors.MixtureOfNormals(2)
         vae.fit_prior(X, first)

@@ -14,7 +14,7 @@ import kvae
 from kvae.data.batch import Batch
 from kvae.data.splits import Split
 from kvae.evaluate.per_example import per_example
-from tests.conformance import LIKELIHOODS, examples, make_vae
+from tests.conformance import LIKELIHOODS, examples, make_vae, quick
 
 RANDOM = np.random.default_rng(0)
 X = (RANDOM.random((40, 4, 4, 1)) < 0.3).astype(np.float32)
@@ -47,6 +47,7 @@ class Dicts(keras.utils.PyDataset):
         return {"x": HOLES[rows], "mask": MASK[rows]}
 
 
+@quick("test_an_encoder_that_is_told", "1")
 class FeedingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(False, True)
     @pytest.mark.slow
@@ -130,6 +131,7 @@ class FeedingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(nothing.log_px_z, np.zeros((1, 40)))
 
 
+@quick("test_a_mask_of_ones_is_no_mask", "bernoulli", "normal_optimal", "categorical", "student_t")
 class LikelihoodTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(LIKELIHOODS.items())
     def test_a_mask_of_ones_is_no_mask(self, make):
@@ -268,6 +270,7 @@ class OracleTest(tf.test.TestCase):
         with pytest.warns(UserWarning, match="below 5 of 100 draws.*bands of draws are too narrow"):
             self.vae().impute(far, mask, samples=100, output="sample")
 
+    @pytest.mark.slow
     def test_training_on_holes_reaches_the_exact_likelihood(self):
         """Half of the values missing at random: the learned model's log p(x_o) is the truth's within 0.05 nats."""
         random = np.random.default_rng(4)

@@ -89,6 +89,7 @@ class OwnPartsTest(tf.test.TestCase):
     def test_it_is_evaluated_from_the_posterior(self):
         self.check_chains("posterior")
 
+    @pytest.mark.slow
     def test_it_is_evaluated_from_the_prior(self):
         """The prior is no bijector."""
         self.check_chains("prior")

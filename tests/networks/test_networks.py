@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -111,6 +112,7 @@ class ResnetTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(bool(np.abs(out[0] - out[1]).max() > 1e-3), skips)
         self.assertLen([layer for layer in decoder.layers if isinstance(layer, keras.layers.Dense)], 2 + 3)
 
+    @pytest.mark.slow
     def test_batch_statistics_move_in_fit_and_rest_in_evaluate(self):
         networks = kvae.networks.resnet((6, 5, 1), 2, filters=(4,), dense=6, normalization="batch", dropout=0.2)
         vae = kvae.VAE(*networks, likelihood="bernoulli")

@@ -51,6 +51,7 @@ class DistanceTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(objective.details(terms(a, b))["mmd"], np.full(9, expected), rtol=1e-9)
 
     @parameterized.parameters("imq", "rbf")
+    @pytest.mark.slow
     def test_equal_laws(self, kernel):
         """The mean over 60,000 batches of 16 is 0 within 4 standard errors: no bias, as U-statistics have none."""
         a, b = np.random.default_rng(2).normal(size=(2, 100, 600, 16, 2))

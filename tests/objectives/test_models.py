@@ -19,7 +19,7 @@ SCHEDULED = {
 KNOWN = {name: make for name, make in OBJECTIVES.items() if name != "elbo_no_kl"}  # whose point masses are elsewhere
 
 
-@quick("test_resumed_within_a_schedule", "capacity")
+@quick("test_resumed_within_a_schedule")
 class ResumeTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(SCHEDULED.items())
     def test_resumed_within_a_schedule(self, make):
@@ -41,7 +41,7 @@ class ResumeTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(rest[name][0], 3.0 * 7 / 14)  # the mean of steps 6, 7 and 8
 
 
-@quick("test_estimates_and_score", "iwae_doubly")
+@quick("test_estimates_and_score")
 class EstimatesTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(KNOWN.items())
     def test_estimates_and_score(self, make):
@@ -67,7 +67,7 @@ class EstimatesTest(tf.test.TestCase, parameterized.TestCase):
             self.assertGreater(np.abs(score["kl"] - exact).max(), 1e-3)
 
 
-@quick("test_xla", "mmd")
+@quick("test_xla")
 class VampPriorTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(
         ("iwae", lambda: kvae.objectives.IWAE(4, "doubly_reparameterized")),

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -332,6 +333,7 @@ class CodeModelTest(tf.test.TestCase, parameterized.TestCase):
         logs = vae.fit(self.X, batch_size=64, epochs=1, verbose=0).history
         self.assertAllClose(logs["kl"], [2 * np.log(8)], rtol=1e-6)
 
+    @pytest.mark.slow
     def test_a_resumed_run_is_the_same_to_the_byte(self):
         """Through restarts, with an autoregressive prior."""
         whole, first = (self.model(VectorQuantized(32, 2, decay=0.8, restart=0.3), prior=autoregressive) for _ in "ab")

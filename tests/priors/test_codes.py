@@ -180,6 +180,7 @@ class FitTest(tf.test.TestCase):
         self.assertAllClose(found.after, -joint, atol=0.01)
         self.assertAllEqual(vae.encode(x).indices, indices)
 
+    @pytest.mark.slow
     def test_training_finds_what_counting_finds(self):
         """Gradient steps on log p(z) end at the entropy of the counts; those of a chain at that of its pairs."""
         random = np.random.default_rng(0)

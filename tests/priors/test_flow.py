@@ -67,6 +67,7 @@ class FlowTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "Flow is a prior of the condition, but neither network has one"):
             kvae.VAE(*kvae.networks.mlp((6,), 2, hidden=()), prior=kvae.priors.Flow(conditional=True))
 
+    @pytest.mark.slow
     def test_a_conditional_model(self):
         networks = kvae.networks.mlp((6,), 2, hidden=(8,), condition=3)
         prior = kvae.priors.Flow("coupling", 2, hidden=(8,), conditional=True)

@@ -113,12 +113,11 @@ def change_encoder(vae):
 @pytest.mark.parametrize(
     "change",
     [
-        change_by_lora,
-        change_variables,
-        lambda vae: vae.quantize("int8"),
-        change_encoder,
+        pytest.param(change_by_lora, id="lora"),
+        pytest.param(change_variables, id="variables", marks=pytest.mark.slow),
+        pytest.param(lambda vae: vae.quantize("int8"), id="int8", marks=pytest.mark.slow),
+        pytest.param(change_encoder, id="encoder", marks=pytest.mark.slow),
     ],
-    ids=["lora", "variables", "int8", "encoder"],
 )
 def test_networks_that_change(change, tmp_path):
     vae = make()

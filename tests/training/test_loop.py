@@ -14,7 +14,7 @@ from absl.testing import parameterized
 import kvae
 from kvae.numerics import compilation, noise
 from kvae.training import loop, step_time
-from tests.conformance import make_vae
+from tests.conformance import make_vae, quick
 
 
 class StepTimeTest(tf.test.TestCase):
@@ -48,6 +48,7 @@ class StepTimeTest(tf.test.TestCase):
             self.assertEqual(step_time.steps_per_call(vae, 1000, 5), 1)
 
 
+@quick("test_running_ahead_changes_nothing", "0")
 class HurriedTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(None, 7)
     def test_running_ahead_changes_nothing(self, steps_per_epoch):
