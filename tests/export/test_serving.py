@@ -26,7 +26,7 @@ import kvae
 from kvae.export import warmup
 from kvae.models.importance import ImportanceSampler
 from kvae.numerics import divergences, noise
-from tests.conformance import examples, quick
+from tests.conformance import JOINTS, examples, quick
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CLASSES = 3
@@ -34,6 +34,7 @@ CLASSES = 3
 NETWORKS = {
     "mlp": lambda **o: kvae.networks.mlp((6, 5, 1), 4, hidden=(16,), **o),
     "conv": lambda **o: kvae.networks.conv((6, 5, 1), 4, filters=(4, 5), dense=12, **o),
+    "rows": lambda **o: kvae.networks.mlp((6,), 4, hidden=(16,), **o),
 }
 MODELS = {  # networks, the options of the networks, the model's
     "mlp": ("mlp", {}, {"likelihood": "bernoulli"}),
@@ -43,6 +44,19 @@ MODELS = {  # networks, the options of the networks, the model's
     "told": ("conv", {"mask": True, "condition": CLASSES}, {"likelihood": "bernoulli"}),
     "deterministic": ("mlp", {}, {"posterior": "deterministic", "objective": kvae.objectives.ELBO(beta=0)}),
     "monte_carlo": ("mlp", {}, {"objective": kvae.objectives.ELBO(kl="monte_carlo")}),
+}
+FAMILIES = {  # the same, of the other families; made when they are used
+    "flow": lambda: {"posterior": kvae.posteriors.Flow("iaf", hidden=(8,)), "prior": "flow"},
+    "low_rank": lambda: {"posterior": kvae.posteriors.LowRankNormal(2), "prior": kvae.priors.VampPrior(3)},
+    "top_down": lambda: {"posterior": "top_down", "prior": "hierarchical", "likelihood": "negative_binomial"},
+    "ladder": lambda: {"posterior": "ladder", "prior": "hierarchical", "likelihood": "log_normal"},
+    "codes": lambda: {"posterior": kvae.posteriors.FiniteScalar((3, 4)), "prior": "codes"},
+    "quantized": lambda: {
+        "posterior": kvae.posteriors.VectorQuantized(8, dim=2),
+        "prior": kvae.priors.Codes("autoregressive", units=8, layers=1, heads=2),
+        "likelihood": kvae.likelihoods.DiscretizedLogistic(16, components=2),
+    },
+    "joint": lambda: {"likelihood": JOINTS["joint"](), "prior": kvae.priors.MixtureOfNormals(3)},
 }
 
 
@@ -57,7 +71,7 @@ def data(vae, n=40, seed=0) -> dict[str, np.ndarray]:
 
 def trained(name: str, optimizer=None, policy="float32") -> kvae.VAE:
     keras.utils.set_random_seed(0)
-    network, options, parts = MODELS[name]
+    network, options, parts = MODELS.get(name) or ("rows", {}, FAMILIES[name]())
     keras.config.set_dtype_policy(policy)
     try:
         vae = kvae.VAE(*NETWORKS[network](**options), **parts)
@@ -412,7 +426,7 @@ def _serving_api(test):
 
 @pytest.mark.slow
 class ReadersTest(ServingTest):
-    @parameterized.parameters("mlp", "conv", "full_normal", "conditional", "told")
+    @parameterized.parameters("mlp", "conv", "full_normal", "conditional", "told", *FAMILIES)
     def test_c(self, name):
         """TensorFlow's C API: bit for bit on `encode` and on the noise of `sample`."""
         if shutil.which("gcc") is None:
