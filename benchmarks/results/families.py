@@ -1,7 +1,8 @@
 """The families side by side: the same data, networks and steps, other arguments of `kvae.VAE`.
 
     python benchmarks/results/families.py  # digits, three seeds
-    python benchmarks/results/families.py --data mnist --seeds 1 --data_dir DIR --rows vae vamp two_layers
+    python benchmarks/results/families.py --data mnist --seeds 1 --data_dir DIR --rows vae vamp two_layers iaf \
+        --images 1000 --samples 1000 --gaps 100
 
 Digits: 1,500 train and 297 test images, the training images binarised anew for every batch, the test images once; tanh
 networks 64-100-100-10-100-100-64, the output bias at the data (`adapt`), batch 50, Adam with learning rate 1e-3 and
@@ -11,6 +12,8 @@ rate from 2e-3 to 0 on a cosine.
 Prints for each row, as mean and standard deviation over the seeds: the negative log-likelihood by importance sampling,
 the one-sample ELBO, the KL term, and the seconds of training. A point q(z|x) has one code, so that the first is the
 negative ELBO there, a bound. The priors of codes are fitted after training, one after the other, on the same networks.
+With `--gaps N` also the approximation and the amortization gap of the first N test images (`kvae.evaluate.gaps`), where
+z is continuous.
 """
 
 import os
@@ -28,6 +31,7 @@ import numpy as np
 import kvae
 from kvae import objectives, posteriors, priors
 
+GAPS = ("approximation_gap", "amortization_gap")
 CODES = ("uniform", "categorical", "autoregressive")
 
 
@@ -99,7 +103,11 @@ def run(row: str, protocol: Callable, seed: int, options) -> list[dict]:
     vae.fit(data.train, epochs=epochs, verbose=0)
     seconds = time.perf_counter() - start
     if row not in ("vq", "fsq"):
-        return [{"row": row, "seconds": seconds, **evaluated(vae, test, options.samples, seed)}]
+        found = {"row": row, "seconds": seconds, **evaluated(vae, test, options.samples, seed)}
+        if options.gaps:
+            gaps = kvae.evaluate.gaps(vae, test.first(options.gaps), samples=options.samples, seed=seed)
+            found |= {name: gaps[name].mean for name in GAPS}
+        return [found]
     results = []
     for kind in CODES:
         if kind != "uniform":
@@ -123,15 +131,18 @@ def main():
     parser.add_argument("--epochs", type=int, help="by default the protocol's")
     parser.add_argument("--samples", type=int, default=5_000)
     parser.add_argument("--images", type=int, help="of the test part, by default all")
+    parser.add_argument("--gaps", type=int, default=0, metavar="N", help="the gaps of the first N test images, too")
     options = parser.parse_args()
     protocol = {"digits": digits, "mnist": mnist}[options.data]
-    print("| row | NLL, nats | one-sample ELBO | KL | seconds |\n|---|---:|---:|---:|---:|", flush=True)
+    columns = {"nll": "NLL, nats", "elbo": "one-sample ELBO", "kl": "KL"}
+    columns |= {name: name.replace("_", " ") for name in GAPS if options.gaps}
+    print(f"| row | {' | '.join(columns.values())} | seconds |\n|---|{'---:|' * (len(columns) + 1)}", flush=True)
     for row in options.rows:
         by_seed = [run(row, protocol, seed, options) for seed in range(options.seeds)]
         for found in zip(*by_seed, strict=True):
             cells = [found[0]["row"]]
-            for name in ("nll", "elbo", "kl"):
-                values = np.array([one[name] for one in found])
+            for name in columns:
+                values = np.array([one.get(name, np.nan) for one in found])
                 spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
                 cells.append(f"{values.mean():.3f}{spread}")
             cells.append(f"{np.mean([one['seconds'] for one in found]):.0f}")
