@@ -1,7 +1,8 @@
 """What kvae's own choices cost, and how the cost grows with batch, samples, latents and data.
 
-    python benchmarks/speed/costs.py  # about ten minutes and 8 GB; writes its part of docs/performance.md
+    python benchmarks/speed/costs.py  # about twenty minutes and 8 GB; writes its part of docs/performance.md
     python benchmarks/speed/costs.py --keep     # prints only
+    python benchmarks/speed/costs.py --choices  # the prices alone; writes them into docs/choosing.md, too
 
 MLP 784-400-20-400-784, batch 128, generated binary images, arrays into `fit`, models taking turns in one process.
 Ratios are medians over the rounds. Growth with the number of images goes from 2,000 to 2,000,000, for this network and
@@ -36,11 +37,13 @@ IMAGES = 12_800
 SIZES = (2_000, 20_000, 200_000, 2_000_000)
 
 
-def model(latents=20, likelihood="bernoulli", posterior="diagonal_normal", objective=None, **elbo) -> kvae.VAE:
+def model(
+    latents=20, likelihood="bernoulli", posterior="diagonal_normal", prior="standard_normal", objective=None, **elbo
+) -> kvae.VAE:
     keras.utils.set_random_seed(0)
     networks = kvae.networks.mlp((PIXELS,), latents, hidden=(400,))
     objective = objective or kvae.objectives.ELBO(**elbo)
-    vae = kvae.VAE(*networks, likelihood=likelihood, posterior=posterior, objective=objective)
+    vae = kvae.VAE(*networks, likelihood=likelihood, posterior=posterior, prior=prior, objective=objective)
     vae.compile(optimizer=keras.optimizers.Adam(1e-3))
     return vae
 
@@ -82,10 +85,45 @@ def ratio(seconds, name, base) -> str:
 def choices(rounds: int) -> str:
     """The price of a likelihood, a KL form, a posterior and an objective."""
     x = images(IMAGES)
-    objectives = kvae.objectives
+    objectives, likelihoods, posteriors, priors = kvae.objectives, kvae.likelihoods, kvae.posteriors, kvae.priors
+    half, groups = PIXELS // 2, (10, 10)
     pairs = [
         ("continuous Bernoulli", {"likelihood": "continuous_bernoulli"}, "Bernoulli", {}),
         ("normal, optimal scale", {"likelihood": "normal"}, "Bernoulli", {}),
+        ("BetaBinomial(255)", {"likelihood": "beta_binomial"}, "Bernoulli", {}),
+        ("DiscretizedLogistic(256)", {"likelihood": "discretized_logistic"}, "Bernoulli", {}),
+        ("negative binomial", {"likelihood": "negative_binomial"}, "Bernoulli", {}),
+        ("Student t", {"likelihood": "student_t"}, "Bernoulli", {}),
+        (
+            "Joint of two halves",
+            {
+                "likelihood": likelihoods.Joint(
+                    {
+                        "a": (range(half), likelihoods.Bernoulli()),
+                        "b": (range(half, PIXELS), likelihoods.Bernoulli()),
+                    }
+                )
+            },
+            "Bernoulli",
+            {},
+        ),
+        ("LowRankNormal(5)", {"posterior": posteriors.LowRankNormal(5)}, "diagonal", {}),
+        ("inverse autoregressive flow", {"posterior": posteriors.Flow("iaf")}, "diagonal", {}),
+        ("coupling flow, splines", {"posterior": posteriors.Flow("coupling", transform="spline")}, "diagonal", {}),
+        ("MixtureOfNormals(50)", {"prior": priors.MixtureOfNormals(50)}, "standard normal", {}),
+        ("VampPrior(500)", {"prior": priors.VampPrior(500)}, "standard normal", {}),
+        ("flow prior", {"prior": priors.Flow("coupling")}, "standard normal", {}),
+        *(
+            (
+                f"{make.__name__}, two groups",
+                {"posterior": make(groups=groups), "prior": priors.Hierarchical(groups=groups)},
+                "one group",
+                {},
+            )
+            for make in (posteriors.TopDown, posteriors.Ladder, posteriors.BottomUp)
+        ),
+        ("FiniteScalar", {"posterior": posteriors.FiniteScalar((8, 5, 5, 5)), "prior": "codes"}, "diagonal", {}),
+        ("VectorQuantized(512)", {"posterior": posteriors.VectorQuantized(512, 4), "prior": "codes"}, "diagonal", {}),
         ("Monte-Carlo KL", {"kl": "monte_carlo"}, "analytic KL", {"kl": "analytic"}),
         ("full covariance, 20 latents", {"posterior": "full_normal"}, "diagonal", {}),
         ("total correlation", {"objective": objectives.TotalCorrelation(dataset_size=IMAGES)}, "ELBO", {}),
@@ -104,6 +142,7 @@ def choices(rounds: int) -> str:
         programs = {base: fit(model(**base_parts), some), name: fit(model(**parts), some)}
         lines.append(ratio(in_turns(programs, rounds), name, base))
         print(lines[-1], flush=True)
+        keras.backend.clear_session()
     return "\n".join(lines)
 
 
@@ -198,7 +237,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--keep", action="store_true", help="leave docs/ as it is")
+    parser.add_argument("--choices", action="store_true", help="the prices of the choices alone")
     options = parser.parse_args()
+    docs = HERE.parents[1] / "docs"
+    if options.choices:
+        prices = choices(options.rounds)
+        if not options.keep:
+            replace_section(docs / "choosing.md", "costs", prices)
+        return
     stream = streaming()
     print(stream, flush=True)
     prices = choices(options.rounds)
@@ -210,7 +256,6 @@ def main():
     )
     print(text)
     if not options.keep:
-        docs = HERE.parents[1] / "docs"
         picture(found, docs / "images" / "growth.png")
         replace_section(docs / "performance.md", "costs", text)
 
