@@ -50,6 +50,11 @@ def ladder(groups, hidden):
     return posteriors.Ladder(groups=groups)
 
 
+def codes(latents: int, posterior) -> tuple[int, dict]:
+    """Four codes of 64 for the digits, eight for MNIST."""
+    return posterior.dim * (4 if latents == 10 else 8), {"posterior": posterior, "prior": priors.Codes("uniform")}
+
+
 ROWS: dict[str, Callable[[int], tuple[int, dict[str, Any]]]] = {  # of the plain model's latents: those of this one
     "vae": lambda d: (d, {}),
     "iwae_5": lambda d: (d, {"objective": objectives.IWAE(samples=5)}),
@@ -63,8 +68,8 @@ ROWS: dict[str, Callable[[int], tuple[int, dict[str, Any]]]] = {  # of the plain
     "two_layers": lambda d: two_layers(d, posteriors.TopDown),
     "ladder": lambda d: two_layers(d, ladder),
     "bottom_up": lambda d: two_layers(d, posteriors.BottomUp),
-    "vq": lambda d: (32, {"posterior": posteriors.VectorQuantized(64, dim=4), "prior": priors.Codes("uniform")}),
-    "fsq": lambda d: (32, {"posterior": posteriors.FiniteScalar((4, 4, 4, 4)), "prior": priors.Codes("uniform")}),
+    "vq": lambda d: codes(d, posteriors.VectorQuantized(64, dim=4)),
+    "fsq": lambda d: codes(d, posteriors.FiniteScalar((4, 4, 4))),
 }
 
 

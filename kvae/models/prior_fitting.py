@@ -1,6 +1,8 @@
 """A prior fitted to the codes of a model, and put in the place of the one that it had."""
 
+import copy
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -15,6 +17,8 @@ from kvae.numerics import noise
 from kvae.numerics.chunks import ROWS, even_chunk_size
 from kvae.numerics.compilation import compiled, prefers_xla
 
+_FEWEST, _HELD_OUT = 20, 100  # codes of which some are held out: a tenth, or up to a quarter to be so many
+_LOOKS = 40  # at the held-out codes
 _FLOATS_AT_A_TIME = 4_000_000  # of the density of codes that are judged at once
 
 
@@ -26,6 +30,8 @@ class PriorFit(NamedTuple):
         gain: after - before; by so much the ELBO rises.
         standard_error: of the gain, over the examples.
         history: the mean of log p(z) over the batch of each step, `[steps]`; empty for a prior that is fitted at once.
+        best_step: the number of steps after which the weights are kept, those of the largest mean of log p(z) over the
+            codes held out; 0 for a prior that is fitted at once.
     """
 
     before: float
@@ -33,6 +39,7 @@ class PriorFit(NamedTuple):
     gain: float
     standard_error: float
     history: np.ndarray
+    best_step: int
 
 
 def fit_prior(vae, data, prior, validation_data, steps, batch_size, learning_rate, samples, seed) -> PriorFit:
@@ -61,7 +68,8 @@ def fit_prior(vae, data, prior, validation_data, steps, batch_size, learning_rat
         check_parts(vae)
         if new is not old:
             new.adapt(lambda n: vae.random_examples(data, n, seed))
-        history = _fitted(codes, new, steps, batch_size, learning_rate, samples, seed)
+        held_out = None if validation_data is None else judged
+        history, best = _fitted(codes, held_out, new, steps, batch_size, learning_rate, samples, seed)
         after = judged.log_prob(new, samples)
         if not np.isfinite(after).all():
             raise FloatingPointError(
@@ -81,7 +89,7 @@ def fit_prior(vae, data, prior, validation_data, steps, batch_size, learning_rat
         vae.recompile(old.weights, new.weights)
     gain = after - before
     error = gain.std(ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else math.nan
-    return PriorFit(float(before.mean()), float(after.mean()), float(gain.mean()), float(error), history)
+    return PriorFit(float(before.mean()), float(after.mean()), float(gain.mean()), float(error), history, best)
 
 
 def _put(vae, prior) -> None:
@@ -112,6 +120,13 @@ class Codes:
     def __len__(self):
         return self.parameters.shape[0]
 
+    def part(self, rows) -> "Codes":
+        """Those of some examples."""
+        found = copy.copy(self)
+        found.parameters = tf.gather(self.parameters, rows)
+        found.conditions = None if self.conditions is None else tf.gather(self.conditions, rows)
+        return found
+
     def draw(self, number: int) -> tf.Tensor:
         """Draw number `number` of each code, `[N, D]`."""
         stream = tf.constant(noise.FITTING - number, tf.int64)
@@ -126,13 +141,22 @@ class Codes:
 
     def log_prob(self, prior, samples: int) -> np.ndarray:
         """The mean of log p(z) over `samples` draws of each code that no prior is fitted to, float64 `[N]`."""
-        density, total = compiled(lambda z, c: self.density(prior, z, c), jit=False), np.zeros(len(self))
+        return self.judge(prior, samples)()
+
+    def judge(self, prior, samples: int) -> Callable[[], np.ndarray]:
+        """`log_prob` as a function that is compiled once."""
+        density = compiled(lambda z, c: self.density(prior, z, c), jit=False)
         size = even_chunk_size(len(self), max(1, _FLOATS_AT_A_TIME // prior.widest))
-        for number in range(_JUDGED, _JUDGED + samples):
-            z = self.draw(number)
-            for rows in (slice(i, i + size) for i in range(0, len(self), size)):
-                total[rows] += density(z[rows], None if self.conditions is None else self.conditions[rows]).numpy()
-        return total / samples
+
+        def judged():
+            total = np.zeros(len(self))
+            for number in range(_JUDGED, _JUDGED + samples):
+                z = self.draw(number)
+                for rows in (slice(i, i + size) for i in range(0, len(self), size)):
+                    total[rows] += density(z[rows], None if self.conditions is None else self.conditions[rows]).numpy()
+            return total / samples
+
+        return judged
 
     def density(self, prior, z, condition):
         """log p(z) of a batch, `[B]`."""
@@ -142,12 +166,19 @@ class Codes:
 _JUDGED = 2**32  # the numbers of draws by which a prior is judged begin here
 
 
-def _fitted(codes: Codes, prior, steps, batch_size, learning_rate, samples, seed) -> np.ndarray:
-    """Fit a prior, at once or by so many steps: the history."""
+def _fitted(
+    codes: Codes, held_out: Codes | None, prior, steps, batch_size, learning_rate, samples, seed
+) -> tuple[np.ndarray, int]:
+    """Fit a prior, at once or by so many steps: the history, and the step whose weights are kept."""
     if not prior.trainable_variables:
-        return np.zeros(0)
+        return np.zeros(0), 0
     if prior.fit_codes(np.concatenate([codes.draw(number) for number in range(samples)]), seed):
-        return np.zeros(0)
+        return np.zeros(0), 0
+    if held_out is None and len(codes) >= _FEWEST:
+        rows, most = np.random.default_rng(seed).permutation(len(codes)), len(codes) // 4
+        first, rest = np.split(rows, [max(len(rows) // 10, min(_HELD_OUT, most))])
+        held_out, codes = codes.part(first), codes.part(rest)
+    best = _Best(prior, held_out or codes, samples)
     batch_size = min(batch_size, len(codes))
     batches = len(codes) // batch_size
     passes = -(-steps // batches)
@@ -168,8 +199,33 @@ def _fitted(codes: Codes, prior, steps, batch_size, learning_rate, samples, seed
         return tf.while_loop(lambda i, _: i < batches, body, [0, found], parallel_iterations=1)[1].stack()
 
     over, history = compiled(over, jit=prefers_xla(codes.vae.encoder)), []
+    looks = {round(look) for look in np.linspace(passes / min(passes, _LOOKS), passes, min(passes, _LOOKS))}
     for number in range(passes):
         rows = np.random.default_rng([seed, number]).permutation(len(codes))[: batches * batch_size]
         rows = tf.constant(rows.reshape(batches, batch_size), tf.int32)
         history.append(over(codes.draw(number), codes.conditions, rows).numpy())
-    return np.concatenate(history)
+        if number + 1 in looks:
+            best.look((number + 1) * batches)
+    best.restore()
+    return np.concatenate(history), best.step
+
+
+class _Best:
+    """The weights of a prior with the largest mean of log p(z) over codes that it is not fitted to."""
+
+    def __init__(self, prior, codes: Codes, samples: int):
+        self.prior, self.judge = prior, codes.judge(prior, samples)
+        self.value, self.step, self.weights = -math.inf, 0, [weight.numpy() for weight in prior.weights]
+        self.look(0)
+
+    def look(self, step: int) -> None:
+        """Keep the weights if they are the best so far."""
+        value = self.judge().mean()
+        if value > self.value:
+            self.value, self.step = value, step
+            self.weights = [weight.numpy() for weight in self.prior.weights]
+
+    def restore(self) -> None:
+        """Put the best weights back: those of the start where no mean was finite."""
+        for weight, value in zip(self.prior.weights, self.weights, strict=True):
+            weight.assign(value)

@@ -113,6 +113,23 @@ class FitPriorTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(fit.history[-50:].mean(), fit.history[:5].mean() + 0.02)
         self.assertTrue(np.isfinite(fit.history).all())
 
+    def test_steps_that_go_too_far_are_taken_back(self):
+        """Of 200 codes a transformer learns each by heart. By those held out it is kept where it is best on others."""
+        x = np.random.default_rng(0).normal(size=(600, 6)).astype(np.float32)
+        few, new, found, steps = x[:200], x[200:], {}, {}
+        for name, held_out in (("default", None), ("none", few)):  # the second judges by what it is fitted to
+            keras.utils.set_random_seed(0)
+            vae = kvae.VAE(*kvae.networks.mlp((6,), 6, hidden=(16,)), posterior=kvae.posteriors.FiniteScalar((5,)),
+                           prior="codes")  # fmt: skip
+            vae.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+            prior = kvae.priors.Codes("autoregressive", units=32, layers=1, heads=2)
+            fit = vae.fit_prior(few, prior, held_out, steps=600, learning_rate=0.01)
+            found[name], steps[name] = vae.terms(new).log_pz.numpy().mean(), fit.best_step
+        self.assertGreater(found["default"], -6 * np.log(5))  # the uniform prior's
+        self.assertGreater(found["default"], found["none"] + 0.2)
+        self.assertLess(0, steps["default"])
+        self.assertLess(steps["default"], steps["none"])
+
     def test_a_conditional_prior_is_fitted_with_the_conditions(self):
         """By gradients: each class gets the mean and the scale of its codes."""
         keras.utils.set_random_seed(0)

@@ -176,7 +176,7 @@ class FitTest(tf.test.TestCase):
         self.assertAllClose((found.before, found.after), (-2 * math.log(4), -kl), rtol=1e-5)
         self.assertAllClose(vae.evaluate(x, return_dict=True, verbose=0)["kl"], kl, rtol=1e-5)
         joint = stats.entropy(np.bincount(indices @ [4, 1]))
-        found = vae.fit_prior(x, Codes("autoregressive", units=8, heads=2), steps=1500)
+        found = vae.fit_prior(x, Codes("autoregressive", units=8, heads=2), validation_data=x, steps=1500)
         self.assertAllClose(found.after, -joint, atol=0.01)
         self.assertAllEqual(vae.encode(x).indices, indices)
 
