@@ -7,6 +7,7 @@ from unittest import mock
 import numpy as np
 
 from kvae.anomaly import Detector
+from kvae.sklearn import VAEEstimator
 from tests.messages.given import X, path, vae
 
 
@@ -30,6 +31,11 @@ def _of_other_weights():
     detector = Detector(vae(), "reconstruction").calibrate(X)
     detector.calibration = detector.calibration._replace(weights=-1)
     detector.p_value(X)
+
+
+def _without_alarms():
+    rows = np.tile(X, (2, 1))
+    VAEEstimator(hidden=(), epochs=0, jit_compile=False).fit(rows).predict(rows)
 
 
 def _without_detector():
@@ -81,6 +87,13 @@ ROWS = {
     ],
     "anomaly.files.load": [
         (_without_detector, "alone.keras holds a model, but no detector. Read it with kvae.load_model, or calibrate o"),
+    ],
+    "sklearn.VAEEstimator.predict": [
+        (
+            _without_alarms,
+            "predict raises no alarm: 4 calibration rows are too few for alpha=0.1. Give more rows, a larger alpha or",
+            UserWarning,
+        ),
     ],
     "numerics.arguments.choice": [
         (
