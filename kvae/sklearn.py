@@ -122,9 +122,9 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMix
         return -self.detector_.score(X)
 
     def score(self, X, y=None):
-        """The mean ELBO of the rows, nats; y is ignored."""
+        """The mean ELBO of the rows, nats, with other noise for each row; y is ignored."""
         X = self._checked(X)
-        return float(-kvae.anomaly.Detector(self.vae_, "elbo", self.samples, self.detector_.seed).score(X).mean())
+        return float(np.mean(self.vae_.elbo(X, self.vae_.seed, self.samples)))
 
     def decision_function(self, X):
         """`score_samples` less `offset_`, `[N]`: negative for anomalies."""
