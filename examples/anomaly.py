@@ -66,7 +66,7 @@ def run(
         "drift": detector.drift(new).p_value,
     }
     print(
-        f"Benign rows: {len(train)} to train, {len(held_out)} to calibrate. New: {len(new)}, {len(malignant)} malignant."
+        f"Benign rows: {len(train)} to train, {len(held_out)} to calibrate, {len(new)} new. Malignant: {len(malignant)}"
     )
     print(f"  AUROC of the score {score!r}     {found['auroc']:.3f}")
     promised = int(alpha * (len(held_out) + 1)) / (len(held_out) + 1)
