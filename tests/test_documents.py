@@ -47,3 +47,13 @@ class ReadmeTest(tf.test.TestCase):
         self.assertFalse(names["autoencoder"].posterior.has_density)
         self.assertEqual(names["bits"].unit, "bits/dim")
         self.assertTrue(np.isin(names["likely"], np.arange(4)).all())
+
+    @pytest.mark.slow
+    def test_python_of_the_anomalies_runs(self):
+        names: dict = {}
+        with inside(self.create_tempdir().full_path):
+            for block in self.blocks("python", "docs/anomalies.md"):
+                exec(compile(block, "anomalies.md", "exec"), names)
+            self.assertEqual(sorted(os.listdir()), ["detector.keras", "saved_models"])
+        self.assertGreater(names["chosen"][400:].mean(), 0.5)
+        self.assertTrue(np.isin(names["alarms"], (-1, 1)).all())

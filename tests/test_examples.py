@@ -124,7 +124,17 @@ def argument_names(name) -> set[str]:
     return set(inspect.signature(module.run).parameters)
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "compare", "sample", "export"])
+@pytest.mark.slow
+def test_anomaly_finds_malignant_cells(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = program("anomaly").run(epochs=60, samples=5, saved_models="models")
+    assert found["auroc"] > 0.9 and found["found"] > 0.6 > 0.25 > found["false_alarms"]
+    detector = kvae.anomaly.Detector.load("runs/cells/detector.keras")
+    assert (detector.kind, len(detector.calibration.scores)) == ("elbo", 89)
+    assert "p_value" in tf.saved_model.load("models/1").signatures["score"].structured_outputs
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "compare", "sample", "export", "anomaly"])
 def test_help_lists_every_flag(name, tmp_path):
     text = ended(name, "--help", folder=tmp_path).stdout
     assert set(re.findall(r"^  --(?:\[no\])?(\w+)", text, flags=re.MULTILINE)) == argument_names(name)
@@ -146,6 +156,8 @@ def test_help_lists_every_flag(name, tmp_path):
     ("compare", ("--runs", "a", "--part", "all"), "value should be one of <train|validation|test>"),
     ("sample", ("--model", "m.keras", "--n", 0), "flag --n=0"),
     ("export", ("--model", "m.keras", "--saved_models", "file"), "export.py: file cannot be written to"),
+    ("anomaly", ("--output", "file/detector.keras"), "anomaly.py: file cannot be written to"),
+    ("anomaly", ("--score", "likelihood"), "value should be one of <log_likelihood|elbo|reconstruction|typicality>"),
 ])  # fmt: skip
 def test_wrong_flags_are_a_sentence(name, arguments, message, tmp_path):
     (tmp_path / "file").write_text("")

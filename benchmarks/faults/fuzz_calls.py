@@ -87,6 +87,7 @@ MODEL = {"x": "X"}
 DRAWS = {"vae": "vae", "data": "X", "samples": "3"}
 CODES = {"codes": "X", "factors": "F", "resamples": "2"}
 CHAINS = {"steps": "2", "chains": "2", "leapfrog": "1"}
+NEW = {"x": "X + 1.0"}  # rows that no call trains on
 GOOD = {
     "VAE": {"encoder": "encoder", "decoder": "decoder"},
     "load_model": {"path": "'m.keras'"},
@@ -139,6 +140,11 @@ GOOD = {
     "plots.worst": {"x": "X", "means": "vae", "scores": "X[:, 0]", "count": "5"},
     "export.next_version": {"base": "'folder'"}, "export.signature_table": {"signatures": "signatures"},
     "export.saved_model": {"vae": "vae", "path": "'new/1'", "verbose": "False"},
+    "anomaly.Detector": {"vae": "vae"}, "anomaly.Detector.calibrate": NEW, "anomaly.Detector.score": NEW,
+    "anomaly.Detector.p_value": NEW, "anomaly.Detector.decision_function": NEW, "anomaly.Detector.predict": NEW,
+    "anomaly.Detector.select": NEW, "anomaly.Detector.contributions": NEW, "anomaly.Detector.drift": NEW,
+    "anomaly.Detector.save": {"path": "'new.keras'"}, "anomaly.Detector.load": {"path": "'detector.keras'"},
+    "anomaly.Detector.export": {"path": "'new/1'", "verbose": "False"},
 }  # fmt: skip
 CONDITIONAL = {
     "__call__": {"x": "B", "condition": "Y"}, "fit": {"x": "B", "y": "Y"}, "evaluate": {"x": "B", "y": "Y"},
@@ -148,6 +154,8 @@ CONDITIONAL = {
     "train_on_batch": {"x": "B", "y": "Y"}, "test_on_batch": {"x": "B", "y": "Y"},
 }  # fmt: skip
 CHANGING = ("compile", "fit", "fit_prior", "train_on_batch", "adapt")  # the model, which is then put back
+
+_OWNERS = ("VAE", "Split", "Gaussian", "Detector")  # of methods
 
 
 class World:
@@ -192,6 +200,7 @@ class World:
         self.names |= {"vae": self.vae, "conditional": self.conditional, "autoencoder": self.autoencoder}
         self.terms = self.vae.terms(self.names["X"])
         self.gaussian = kvae.evaluate.Gaussian(np.zeros(4), np.eye(4))
+        self.detector = kvae.anomaly.Detector(self.vae, "reconstruction").calibrate(self.names["X"] + 1.0)
 
     def _compile(self, model):
         model.compile(optimizer=keras.optimizers.SGD(1e-3), jit_compile=False, steps_per_execution=1)
@@ -209,6 +218,7 @@ class World:
     def files(self, folder: pathlib.Path) -> None:
         """What the hostile paths name."""
         self.vae.save(folder / "m.keras")
+        self.detector.save(folder / "detector.keras")
         for name in ("folder", "photos", "words"):
             (folder / name).mkdir()
         for number in range(4):
@@ -241,12 +251,12 @@ class World:
 
     def _bound(self, name: str, function: Callable) -> Callable:
         *_, owner, last = ("", "", *name.split("."))
-        if name in ("evaluate.Gaussian.fit",) or owner not in ("VAE", "Split", "Gaussian"):
+        if name in ("evaluate.Gaussian.fit", "anomaly.Detector.load") or owner not in _OWNERS:
             return function
         if name == "data.Split.replace":
             return _replace
         split = kvae.data.Split(self.names["X"], self.names["Y"])
-        on = {"VAE": self.vae, "Split": split, "Gaussian": self.gaussian}[owner]
+        on = {"VAE": self.vae, "Split": split, "Gaussian": self.gaussian, "Detector": self.detector}[owner]
         return getattr(on, last)
 
 

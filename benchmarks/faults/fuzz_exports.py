@@ -9,7 +9,7 @@ import kvae
 
 MODULES = (
     "likelihoods", "posteriors", "priors", "objectives", "schedules", "networks", "data", "callbacks", "evaluate",
-    "plots", "export",
+    "plots", "export", "anomaly",
 )  # fmt: skip
 # What Keras or kvae calls, with values of their own; CONTRIBUTING.md says what each takes.
 HOOKS = {
@@ -18,7 +18,7 @@ HOOKS = {
     "make_test_function", "make_predict_function", "get_config", "get_compile_config", "compile_from_config",
     "from_config", "get_metrics_result", "reset_metrics", "quantize", "prior_draws", "prior_distribution",
 }  # fmt: skip
-METHODS = {"data": {"Split"}, "evaluate": {"Gaussian"}}  # the other classes' methods are hooks
+METHODS = {"data": {"Split"}, "evaluate": {"Gaussian"}, "anomaly": {"Detector"}}  # the other classes' methods are hooks
 
 
 def exports() -> dict[str, Callable]:

@@ -3,19 +3,18 @@
 The first axis of every input and output is the batch. All randomness comes from seeds, one per row.
 """
 
-import math
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from kvae.data.batch import Batch, inputs_of
 from kvae.data.support import BINARY
-from kvae.models.importance import FLOATS_AT_A_TIME, ImportanceSampler
+from kvae.models.importance import importance_weighted
 from kvae.numerics import divergences, noise
 from kvae.objectives import Terms
 
 
-def endpoints(vae, samples: int) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
+def endpoints(vae, samples: int, scored: Callable | None = None) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
     """Name to function and inputs, see `kvae.export.saved_model`; `samples` is that of log_likelihood."""
     dtype = vae.likelihood.compute_dtype
     x = tf.TensorSpec((None, *vae.event_shape), dtype, name="x")
@@ -27,7 +26,7 @@ def endpoints(vae, samples: int) -> dict[str, tuple[Callable, list[tf.TensorSpec
     beside = list(given)  # what stands beside x
     if "mask" in inputs_of(vae.encoder):
         beside.append(tf.TensorSpec(x.shape, tf.float32, name="mask"))
-    served = _Served(vae, [spec.name for spec in beside], samples)
+    served = _Served(vae, [spec.name for spec in beside], samples, scored or (lambda batch: {}))
     table: dict[str, tuple[Callable, list[tf.TensorSpec]]] = {
         "serving_default": (served.reconstruct, [x, *beside]),
         "encode": (served.encode, [x, *beside]),
@@ -38,6 +37,8 @@ def endpoints(vae, samples: int) -> dict[str, tuple[Callable, list[tf.TensorSpec
     if vae.posterior.has_density:
         table["score"] = served.score, [x, seed, *beside]
         table["log_likelihood"] = served.log_likelihood, [x, seed, *beside]
+    elif scored is not None:
+        table["score"] = served.scored_alone, [x, *beside]
     return {name: (_of_as_many_rows(name, function, specs), specs) for name, (function, specs) in table.items()}
 
 
@@ -58,8 +59,8 @@ def _of_as_many_rows(name: str, function: Callable, specs: list[tf.TensorSpec]) 
 
 
 class _Served:
-    def __init__(self, vae, beside: list[str], samples: int):
-        self.vae, self.beside, self.samples = vae, beside, samples
+    def __init__(self, vae, beside: list[str], samples: int, scored: Callable):
+        self.vae, self.beside, self.samples, self.scored = vae, beside, samples, scored
 
     def encode(self, x, *beside):
         batch, valid = self._examples(x, beside)
@@ -104,33 +105,22 @@ class _Served:
             "score": log_px_z[1] - (log_qz_x[1] - log_pz[1] if exact is None else exact),
             "error": self._error(batch, p.mean()[1]),
             "valid": valid,
-        }
+        } | self.scored(batch)
+
+    def scored_alone(self, x, *beside):
+        batch, valid = self._examples(x, beside)
+        return self.scored(batch) | {"valid": valid}
 
     def log_likelihood(self, x, seed, *beside):
         batch, valid = self._examples(x, beside)
-        q, prior = self._posterior(batch), self._prior(batch.condition)
-        rows = max(1, FLOATS_AT_A_TIME // ImportanceSampler.of(self.vae).widest)  # of z that fit into memory at once
-        count = tf.clip_by_value(rows // tf.maximum(tf.shape(seed)[0], 1), 1, self.samples)  # draws
 
-        def body(first, largest, total, squares):
-            eps = self._noise(seed, noise.IMPORTANCE, first, count)
-            z, log_qz_x = self.vae.posterior.drawn(q, tf.transpose(eps, [1, 0, 2]))
-            p = self._decoded(z, batch.condition)
-            log_w = self.vae.likelihood.log_prob(p, batch.x, batch.mask) + prior.log_prob(z) - log_qz_x
-            beyond = first + tf.range(count)[:, None] >= self.samples  # of the last part
-            log_w = tf.where(beyond, tf.constant(-math.inf, log_w.dtype), log_w)
-            now = tf.maximum(largest, tf.reduce_max(log_w, axis=0))
-            shrink, w = tf.exp(largest - now), tf.exp(log_w - now)
-            total = total * shrink + tf.reduce_sum(w, axis=0)
-            squares = squares * tf.square(shrink) + tf.reduce_sum(tf.square(w), axis=0)
-            return first + count, now, total, squares
+        def draws(first, count):
+            return self._noise(seed, noise.IMPORTANCE, first, count)
 
-        zero = tf.zeros_like(prior.log_prob(self.vae.posterior.center(q)))
-        start = tf.constant(0), zero - math.inf, zero, zero
-        _, largest, total, squares = tf.while_loop(lambda first, *_: first < self.samples, body, start)
+        found = importance_weighted(self.vae, batch, self._posterior(batch), draws, self.samples)
         return {
-            "log_likelihood": largest + tf.math.log(total / self.samples),
-            "effective_sample_size": tf.square(total) / squares,
+            "log_likelihood": found.log_likelihood,
+            "effective_sample_size": found.effective_sample_size,
             "valid": valid,
         }
 

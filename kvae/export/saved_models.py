@@ -33,7 +33,9 @@ def next_version(base) -> str:
     return str(base / str(max(numbers, default=0) + 1))
 
 
-def saved_model(vae, path, samples: int = 100, results: dict | None = None, verbose: bool = True) -> str:
+def saved_model(
+    vae, path, samples: int = 100, results: dict | None = None, verbose: bool = True, scored: Callable | None = None
+) -> str:
     """Write a SavedModel of a `VAE` to exactly `path`, which must not exist.
 
     The first axis of every input and output is the batch. All randomness comes from seeds, int32 `[B]`, one per row:
@@ -69,6 +71,8 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
         samples: draws of z for each row in `log_likelihood`; one of a code, which all draws are.
         results: names to `kvae.evaluate.Estimate`, kept in the manifest.
         verbose: whether to print the signatures.
+        scored: a function of a batch that is `prepared`, whose outputs `[B]`, by name, `score` gives as well:
+            `kvae.anomaly.Detector.export` adds `anomaly_score` and `p_value`.
 
     Returns:
         `path`.
@@ -82,6 +86,8 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
     samples, verbose = arguments.whole("samples", samples, 1), arguments.flag("verbose", verbose)
     samples = samples if vae.posterior.noise_size else 1
     _check_results(results)
+    if scored is not None and not callable(scored):
+        raise ValueError(f"scored must be a function of a batch, got {arguments.shown(scored)}.")
     path = arguments.path("path", path)
     if path.exists():
         raise FileExistsError(
@@ -89,7 +95,7 @@ def saved_model(vae, path, samples: int = 100, results: dict | None = None, verb
             f"kvae.export.next_version({str(path.parent)!r})."
         )
     arguments.make_folder(path.parent)
-    table = endpoints(vae, samples)
+    table = endpoints(vae, samples, scored)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         archive = keras.export.ExportArchive()

@@ -1,7 +1,8 @@
 """Log-densities at many draws of z for each example: what estimators are made of."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -173,3 +174,51 @@ class ImportanceSampler:
     def _terms_in_cache(self, batch, parameters, eps):
         at_a_time = max(1, _FLOATS_IN_CACHE // (self.widest * batch.x.shape[0]))
         return self._terms(batch, parameters, eps, at_a_time)
+
+
+class Weighted(NamedTuple):
+    """Of each example over its draws, `[B]`: log p(x), the effective number of draws, and both terms of the ELBO."""
+
+    log_likelihood: tf.Tensor
+    effective_sample_size: tf.Tensor
+    reconstruction: tf.Tensor
+    kl: tf.Tensor
+
+
+def importance_weighted(vae, batch: Batch, q, draws: Callable, samples: int) -> Weighted:
+    """Importance sampling in one loop of a graph, with as many draws at a time as fit into memory.
+
+    Args:
+        vae: a model whose posterior has a density.
+        batch: that is `prepared`.
+        q: q(z|x) of the batch.
+        draws: a function of the number of the first draw and how many: noise `[B, count, noise size]`. It is called for
+            draws beyond the last, too, which do not count.
+        samples: how many in all.
+    """
+    prior = vae.prior_distribution(batch.condition)
+    zero = tf.zeros_like(prior.log_prob(vae.posterior.center(q)))
+    rows = max(1, FLOATS_AT_A_TIME // ImportanceSampler.of(vae).widest)  # of z that fit into memory at once
+    count = tf.clip_by_value(rows // tf.maximum(tf.shape(zero)[0], 1), 1, samples)  # draws
+
+    def body(first, largest, total, squares, reconstruction, kl):
+        z, log_qz_x = vae.posterior.drawn(q, tf.transpose(draws(first, count), [1, 0, 2]))
+        p = vae.likelihood.distribution(vae.decode_features(z, batch.condition))
+        log_px_z = vae.likelihood.log_prob(p, batch.x, batch.mask)
+        log_ratio = log_qz_x - prior.log_prob(z)
+        beyond = first + tf.range(count)[:, None] >= samples  # of the last part
+        log_w = tf.where(beyond, tf.constant(-math.inf, log_px_z.dtype), log_px_z - log_ratio)
+        now = tf.maximum(largest, tf.reduce_max(log_w, axis=0))
+        shrink, w = tf.exp(largest - now), tf.exp(log_w - now)
+        total = total * shrink + tf.reduce_sum(w, axis=0)
+        squares = squares * tf.square(shrink) + tf.reduce_sum(tf.square(w), axis=0)
+        reconstruction += tf.reduce_sum(tf.where(beyond, zero[None], log_px_z), axis=0)
+        kl += tf.reduce_sum(tf.where(beyond, zero[None], log_ratio), axis=0)
+        return first + count, now, total, squares, reconstruction, kl
+
+    start = tf.constant(0), zero - math.inf, zero, zero, zero, zero
+    shapes = tf.TensorShape([]), *[tf.TensorShape([None])] * 5
+    loop = tf.while_loop(lambda first, *_: first < samples, body, start, shape_invariants=shapes)
+    _, largest, total, squares, reconstruction, kl = loop
+    log_likelihood = largest + tf.math.log(total / samples)
+    return Weighted(log_likelihood, tf.square(total) / squares, reconstruction / samples, kl / samples)

@@ -2,12 +2,14 @@
 
 import contextlib
 import warnings
+import weakref
 
 import keras
 import tensorflow as tf
 
 from kvae.data import advice, inputs
 from kvae.data.batch import unpack
+from kvae.data.splits import Split
 from kvae.numerics import noise
 from kvae.numerics.arguments import flag
 from kvae.training import fit_arguments
@@ -18,6 +20,16 @@ from kvae.training.loop import Loop, placeholder_dataset
 
 class Trainer(Evaluator):
     """Abstract: an `Evaluator` that is trained on arrays or pipelines."""
+
+    _fitted_to: tuple[weakref.ref, float] | None = None
+
+    @property
+    def fitted_to(self) -> Split | None:
+        """The training rows of the last `fit`, where they came as an array or a split that still exists; else None."""
+        reference, share = self._fitted_to or (lambda: None, 0.0)
+        x = reference()
+        split = None if x is None else inputs.split_of(x)
+        return inputs.divide(split, share)[0] if split is not None and share else split
 
     def train_step(self, data):
         """One optimizer step on a batch of a pipeline, as Keras calls it."""
@@ -67,6 +79,10 @@ class Trainer(Evaluator):
     def _fit(self, x, y, sample_weight, callbacks, validation_data, numbers):
         steps, shuffle, epochs = numbers["steps_per_epoch"], numbers["shuffle"], numbers["epochs"]
         split = inputs.split_of(x, y, sample_weight, numbers["batch_size"])
+        self._fitted_to = None
+        with contextlib.suppress(TypeError):  # a list, which no reference can follow
+            divided = numbers["validation_split"] if validation_data is None else 0.0
+            self._fitted_to = weakref.ref(unpack(x).x), divided
         if numbers["validation_split"] and validation_data is None:
             if split is None:
                 raise ValueError("validation_split divides arrays; give a pipeline's validation_data by itself.")

@@ -259,7 +259,7 @@ class EndpointsTest(ServingTest):
         vae, _, served, _ = self.exported("conv")
         fed = inputs(served["log_likelihood"], vae)
         whole = asked(served["log_likelihood"], fed)
-        with mock.patch.object(kvae.export.endpoints, "FLOATS_AT_A_TIME", 40 * ImportanceSampler.of(vae).widest * 7):
+        with mock.patch.object(kvae.models.importance, "FLOATS_AT_A_TIME", 40 * ImportanceSampler.of(vae).widest * 7):
             path = vae.export(f"{self.create_tempdir().full_path}/1", samples=150, verbose=False)
         parts = asked(tf.saved_model.load(path).signatures["log_likelihood"], fed)  # 7 draws at a time, 150 in all
         for output in whole:

@@ -170,6 +170,10 @@ ROWS = {
             r"1 exists and is not overwritten. Export to another path, .* kvae.export.next_version\('.*a'\)",
             FileExistsError,
         ),
+        (
+            lambda: kvae.export.saved_model(vae(), "new/1", scored="p_value"),
+            "scored must be a function of a batch, got 'p_value'",
+        ),
         (_in_the_way, "1 came into being during the export and is not overwritten. Export again", FileExistsError),
     ],
 }

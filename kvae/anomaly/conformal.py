@@ -1,0 +1,29 @@
+"""Split-conformal p-values and thresholds: arrays of scores, higher for stranger rows; no model."""
+
+import math
+
+import numpy as np
+
+from kvae.numerics import arguments
+
+
+def p_values(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(1 + #{calibration >= score}) / (n + 1) for each score, float64; `calibration` `[n]` is in ascending order."""
+    below = np.searchsorted(calibration, scores, side="left")
+    return (1 + len(calibration) - below) / (len(calibration) + 1)
+
+
+def threshold(calibration: np.ndarray, alpha: float) -> float:
+    """The score above which the p-value is at most alpha, one of the calibration's.
+
+    Raises:
+        ValueError: for an alpha that no p-value of so many calibration rows reaches.
+    """
+    alpha, n = arguments.number("alpha", alpha, above=0.0, below=1.0), len(calibration)
+    rank = int(np.sum(np.arange(1, n + 1) / (n + 1) <= alpha))  # floor(alpha (n + 1)), free of rounding
+    if rank == 0:
+        raise ValueError(
+            f"alpha={alpha:g} is below 1 / {n + 1}, the smallest p-value that {n} calibration rows give: there would "
+            f"never be an alarm. Calibrate on {math.ceil(1.0 / alpha) - 1} rows or more, or take a larger alpha."
+        )
+    return float(calibration[n - rank])

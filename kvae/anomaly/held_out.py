@@ -1,0 +1,37 @@
+"""Whether calibration rows are rows that the model was trained on, as far as that can be known."""
+
+import collections
+import math
+
+import numpy as np
+
+from kvae.data.splits import Split
+
+
+def check_held_out(rows: Split, train: Split) -> None:
+    """Raise a ValueError where more rows are rows of `train` than equal rows among normal data explain.
+
+    In tables and small images equal rows are common. A new row has one in `train` about as often as a row of `train`
+    has another one there, d. So of n rows n d are expected, and n d + 4 sqrt(n d) + 3 are allowed.
+    """
+    counts = collections.Counter(_keys(train))
+    twins = sum(count for count in counts.values() if count > 1) / len(train)
+    found, expected = sum(key in counts for key in _keys(rows)), len(rows) * twins
+    if found > expected + 4.0 * math.sqrt(expected) + 3.0:
+        explained = f", and equal rows among them explain {expected:.0f}" if twins else ""
+        raise ValueError(
+            f"Of the {len(rows)} calibration rows {found} are rows of the training data{explained}: their scores are "
+            "too low, and normal rows would raise more false alarms than promised. Calibrate on held-out rows, such as "
+            "data.validation."
+        )
+
+
+def _keys(split: Split):
+    """A hash of each row; what is masked does not count."""
+    first = 0
+    for x in split.chunks():
+        x = np.asarray(x, np.float32).reshape(len(x), -1) + np.float32(0.0)  # -0 is 0
+        if split.mask is not None:
+            x = np.where(split.mask[first : first + len(x)].reshape(x.shape), x, np.float32(np.nan))
+        first += len(x)
+        yield from (hash(row.tobytes()) for row in x)
