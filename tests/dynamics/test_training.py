@@ -1,0 +1,110 @@
+"""Training, resuming and files."""
+
+import keras
+import numpy as np
+import pytest
+
+import kvae
+from kvae.dynamics import Dynamics, flows
+from tests.dynamics.models import linear_vae
+
+X = flows.oscillator(16, 30, dt=0.3)
+
+
+def small(**options) -> Dynamics:
+    """An own transition that needs training."""
+    keras.utils.set_random_seed(1)
+    vae = kvae.VAE(*kvae.networks.mlp((2,), 2, hidden=(8,)))
+    inputs = keras.Input((2,))
+    h = keras.layers.Dense(16, "tanh")(inputs)
+    dynamics = Dynamics(vae, keras.Model(inputs, keras.layers.Dense(2)(h)), **options)
+    dynamics.compile(jit_compile=False)
+    return dynamics
+
+
+def weights(model) -> list[np.ndarray]:
+    return [np.asarray(w) for w in (*model.weights, *model.optimizer.variables)]
+
+
+@pytest.mark.parametrize("options", [{"horizon": 2}, {"objective": "elbo", "horizon": 4}], ids=["codes", "elbo"])
+def test_resumed_to_the_byte(options, tmp_path):
+    whole, stopped = small(**options), small(**options)
+    whole.fit(X, batch_size=100, epochs=4, verbose=0)
+    stopped.fit(X, batch_size=100, epochs=2, verbose=0)
+    stopped.save(tmp_path / "d.keras")
+    resumed = keras.models.load_model(tmp_path / "d.keras")
+    assert [type(resumed), resumed.horizon, resumed.objective] == [Dynamics, whole.horizon, whole.objective]
+    np.testing.assert_array_equal(resumed.rollout(X[:3, 0], 4, 2, seed=1), stopped.rollout(X[:3, 0], 4, 2, seed=1))
+    resumed.fit(X, batch_size=100, epochs=4, initial_epoch=2, verbose=0)
+    before = weights(small(**options))
+    for one, other, start in zip(weights(resumed), weights(whole), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any(np.any(one != start) for one, start in zip(weights(whole), before, strict=True))
+
+
+def test_codes_leave_the_vae_alone():
+    dynamics = small()
+    before = [np.asarray(w) for w in dynamics.vae.weights]
+    history = dynamics.fit(X, batch_size=64, epochs=40, verbose=0, validation_data=X[:4]).history
+    for one, start in zip(dynamics.vae.weights, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), start)
+    assert history["loss"][-1] < history["loss"][0] - 0.3 and history["val_loss"][-1] < history["val_loss"][0] - 0.3
+
+
+def test_the_scale_is_the_root_mean_square_of_what_f_leaves():
+    z = np.zeros((40, 60, 1))
+    random = np.random.default_rng(0)
+    for t in range(1, 60):
+        z[:, t] = 0.8 * z[:, t - 1] + 0.1 * random.normal(size=(40, 1))
+    dynamics = Dynamics(linear_vae([[1.0]], 1e-3, "float32"), "residual", seed=2)
+    dynamics.fit(z, batch_size=256, epochs=15, verbose=0)
+    assert abs(float(dynamics.scale[0]) / 0.1 - 1.0) < 3 / np.sqrt(2 * 256 * 50)  # of what the average spans
+    grid = np.linspace(-0.2, 0.2, 5)[:, None].astype(np.float32)
+    np.testing.assert_allclose(dynamics(grid[:, None]), 0.8 * grid, atol=0.02)
+
+
+def test_elbo_trains_the_vae_and_the_transition():
+    dynamics = small(objective="elbo", horizon=5)
+    history = dynamics.fit(X, batch_size=64, epochs=40, verbose=0, validation_data=X[:4]).history
+    assert history["val_elbo"][-1] > history["val_elbo"][0] + 0.3
+    assert sorted(history) == sorted(f"{p}{n}" for p in ("", "val_") for n in ("elbo", "kl", "loss", "reconstruction"))
+    found = dynamics.evaluate(X[:4], verbose=0, return_dict=True)
+    np.testing.assert_allclose(found["elbo"], found["reconstruction"] - found["kl"], rtol=1e-5)
+    assert dynamics.evaluate(X[:4], verbose=0, return_dict=True) == found
+
+
+@pytest.mark.parametrize("transition", ["linear", "residual", "gru"])
+def test_saved_and_loaded(transition, tmp_path):
+    dynamics = Dynamics(linear_vae([[1.0, 0.2], [0.0, 2.0]], 0.1, "float32"), transition, seed=3)
+    dynamics.compile(keras.optimizers.SGD(1e-3), jit_compile=False)
+    dynamics.fit(X, batch_size=100, epochs=1, verbose=0)
+    dynamics.save(tmp_path / "d.keras")
+    loaded = kvae.load_model(tmp_path / "d.keras")
+    for one, other in zip(weights(dynamics), weights(loaded), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert isinstance(loaded.optimizer, keras.optimizers.SGD) and loaded.transition == transition
+    np.testing.assert_array_equal(loaded.rollout(X[:2, :9], 3, 2), dynamics.rollout(X[:2, :9], 3, 2))
+    np.testing.assert_array_equal(loaded.log_likelihood(X[:2]), dynamics.log_likelihood(X[:2]))
+
+
+def test_order_of_the_windows():
+    windows = kvae.dynamics.trajectories.Windows(np.arange(24.0).reshape(2, 12), 3)
+    assert len(windows) == 20
+    np.testing.assert_array_equal(windows[np.array([0, 9, 10])], [[0, 1, 2], [9, 10, 11], [12, 13, 14]])
+    data, steps = windows.shuffled(6, seed=1, done=0)
+    batches = [b.numpy() for b in data.take(2 * steps)]
+    assert steps == 3
+    firsts = [np.concatenate(batches[i : i + 3])[:, 0] for i in (0, 3)]
+    assert all(len(set(one)) == 18 for one in firsts) and not np.array_equal(*firsts)
+    later = [b.numpy() for b in windows.shuffled(6, seed=1, done=2)[0].take(4)]
+    np.testing.assert_array_equal(later, batches[2:])
+    assert sum(map(len, windows.in_order(6))) == 20
+
+
+def test_memory_mapped_trajectories(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    one, other = small(objective="elbo", horizon=3), small(objective="elbo", horizon=3)
+    one.fit(np.load(tmp_path / "x.npy", mmap_mode="r"), batch_size=200, verbose=0)
+    other.fit(X, batch_size=200, verbose=0)
+    for a, b in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_array_equal(a, b)
