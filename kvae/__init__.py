@@ -7,6 +7,7 @@ z is `[S, B, D]`, log-densities are `[S, B]`, losses `[B]`.
 The subpackages, from top to bottom. None imports another from a line above it or from its own line. The one exception
 is `VAE.export`, which imports `kvae.export` inside the method. docs/architecture.md says what is where.
 
+    dynamics                                                a transition on codes, its data and scores
     callbacks                                               for `fit`: checkpoints, diagnosis, frames
     evaluate                                                estimates with errors, a diagnosis in words
     export                                                  the SavedModel
@@ -32,13 +33,14 @@ from kvae.models import VAE, load_model
 from kvae import likelihoods, networks, objectives, posteriors, priors, schedules
 
 # Around it
-from kvae import callbacks, data, evaluate, export, plots
+from kvae import callbacks, data, dynamics, evaluate, export, plots
 
 __all__ = [
     "VAE",
     "__version__",
     "callbacks",
     "data",
+    "dynamics",
     "evaluate",
     "export",
     "likelihoods",

@@ -139,6 +139,20 @@ GOOD = {
     "plots.worst": {"x": "X", "means": "vae", "scores": "X[:, 0]", "count": "5"},
     "export.next_version": {"base": "'folder'"}, "export.signature_table": {"signatures": "signatures"},
     "export.saved_model": {"vae": "vae", "path": "'new/1'", "verbose": "False"},
+    "dynamics.Dynamics": {"vae": "vae", "transition": "'linear'"}, "dynamics.Dynamics.adapt": {"x": "T"},
+    "dynamics.Dynamics.codes": {"x": "T"}, "dynamics.Dynamics.evaluate": {"x": "T", "verbose": "0"},
+    "dynamics.Dynamics.fit": {"x": "T", "verbose": "0"}, "dynamics.Dynamics.eigenvalues": {},
+    "dynamics.Dynamics.rollout": {"x0": "X", "steps": "2"}, "dynamics.Dynamics.linear_map": {},
+    "dynamics.Dynamics.log_likelihood": {"x": "T", "samples": "3"}, "dynamics.Dynamics.export": {"path": "'new/1'"},
+    "dynamics.Dynamics.compile": {"jit_compile": "False"}, "dynamics.PODRegression": {"modes": "2"},
+    "dynamics.PODRegression.fit": {"x": "T"}, "dynamics.PODRegression.coordinates": {"x": "X"},
+    "dynamics.PODRegression.reconstruct": {"x": "X"}, "dynamics.PODRegression.rollout": {"x0": "X", "steps": "2"},
+    "dynamics.PODRegression.eigenvalues": {}, "dynamics.persistence": {"x0": "X", "steps": "2"},
+    "dynamics.forecast_error": {"forecast": "T", "truth": "T + 1"}, "dynamics.spectrum": {"trajectories": "T"},
+    "dynamics.valid_prediction_time": {"forecast": "T", "truth": "T + 1"},
+    "dynamics.coverage": {"ensemble": "np.stack([T - 1, T + 1])", "truth": "T"},
+    "dynamics.frequency": {"series": "np.sin(np.arange(40.0))[None]"},
+    "dynamics.amplitude": {"series": "np.sin(np.arange(40.0))[None]"},
 }  # fmt: skip
 CONDITIONAL = {
     "__call__": {"x": "B", "condition": "Y"}, "fit": {"x": "B", "y": "Y"}, "evaluate": {"x": "B", "y": "Y"},
@@ -161,7 +175,7 @@ class World:
         self.encoder, self.decoder = kvae.networks.mlp((4,), 2, hidden=(3,))
         self.with_classes = kvae.networks.mlp((4,), 2, hidden=(3,), condition=3)
         self.names = {
-            "__name__": "fuzz", "X": x, "B": (x > 0).astype(np.float32), "Y": y,
+            "__name__": "fuzz", "X": x, "T": x.reshape(4, 6, 4), "B": (x > 0).astype(np.float32), "Y": y,
             "Z": random.normal(size=(24, 2)), "np": np, "pd": pd, "pl": pl,
             "F": np.stack([y, np.arange(24) // 12], 1), "tf": tf, "keras": keras, "kvae": kvae, "xr": xr,
             "sparse": sparse,
@@ -191,6 +205,10 @@ class World:
         self.weights = [model.get_weights() for model in self.models]
         self.names |= {"vae": self.vae, "conditional": self.conditional, "autoencoder": self.autoencoder}
         self.terms = self.vae.terms(self.names["X"])
+        self.dynamics = kvae.dynamics.Dynamics(self.vae, "linear")
+        self.dynamics.adapt(self.names["T"])
+        self.dynamics_weights = self.dynamics.get_weights()
+        self.regression = kvae.dynamics.PODRegression(2, degree=1).fit(self.names["T"])
         self.gaussian = kvae.evaluate.Gaussian(np.zeros(4), np.eye(4))
 
     def _compile(self, model):
@@ -203,6 +221,10 @@ class World:
         for model, weights in zip(self.models, self.weights, strict=True):
             model.set_weights(weights)
             model.stop_training = False
+        if target.startswith("dynamics."):
+            self.dynamics.set_weights(self.dynamics_weights)
+            self.dynamics.compile()
+            self.regression.fit(self.names["T"])
         if ".compile" in target:
             self._compile(self.vae)
 
@@ -241,12 +263,13 @@ class World:
 
     def _bound(self, name: str, function: Callable) -> Callable:
         *_, owner, last = ("", "", *name.split("."))
-        if name in ("evaluate.Gaussian.fit",) or owner not in ("VAE", "Split", "Gaussian"):
+        if name in ("evaluate.Gaussian.fit",) or owner not in ("VAE", "Split", "Gaussian", "Dynamics", "PODRegression"):
             return function
         if name == "data.Split.replace":
             return _replace
         split = kvae.data.Split(self.names["X"], self.names["Y"])
-        on = {"VAE": self.vae, "Split": split, "Gaussian": self.gaussian}[owner]
+        on = {"VAE": self.vae, "Split": split, "Gaussian": self.gaussian, "Dynamics": self.dynamics,
+              "PODRegression": self.regression}[owner]  # fmt: skip
         return getattr(on, last)
 
 

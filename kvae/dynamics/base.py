@@ -31,6 +31,8 @@ class Transition(keras.Model):
             each of `horizon` steps ahead; the first is s^2.
     """
 
+    steps_per_execution: int
+
     def __init__(self, vae, transition, order: int, horizon: int, objective: str, seed: int, name=None):
         super().__init__(name=arguments.label("name", name), dtype=vae.likelihood.compute_dtype)
         self.vae, self.order, self.horizon, self.objective, self.seed = vae, order, horizon, objective, seed
@@ -68,14 +70,46 @@ class Transition(keras.Model):
             codes = tf.concat([codes[:, 1:], found[-1][:, None]], axis=1)
         return tf.stack(found, axis=1)
 
-    def floored(self, variance):
+    def _floored(self, variance):
         """A variance, which is at least a tiny part of that of the codes."""
         return tf.maximum(variance, tf.square(_FLOOR * self.width))
 
     @property
     def scale(self) -> tf.Tensor:
         """s, the standard deviations of one step, `[D]`."""
-        return tf.sqrt(self.floored(tf.convert_to_tensor(self.variance)[0]))
+        return tf.sqrt(self._floored(tf.convert_to_tensor(self.variance)[0]))
+
+    @property
+    def linear(self) -> bool:
+        """Whether the transition is "linear" of order 1."""
+        return self.transition == "linear" and self.order == 1
+
+    def linear_map(self) -> tuple[np.ndarray, np.ndarray]:
+        """A and b of the mean of a linear transition, A z + b, with z the last `order` codes, the oldest first.
+
+        Raises:
+            ValueError: for a transition that is not linear.
+        """
+        if self.transition != "linear":
+            raise ValueError(f"A linear transition is needed, and this one is {self.transition!r}.")
+        kernel, bias = (np.asarray(one, np.float64) for one in self.network.layers[-1].weights)
+        center, width, spread = (np.asarray(one, np.float64) for one in (self.center, self.width, self.spread))
+        size = len(center)
+        kernel = kernel / np.tile(width, self.order)[:, None] * spread
+        bias = bias * spread - np.tile(center, self.order) @ kernel
+        kernel[-size:] += np.eye(size)
+        return kernel.T, bias
+
+    def eigenvalues(self) -> np.ndarray:
+        """Of one step of a linear transition, complex, the largest first: `[order D]`.
+
+        exp(rate dt) for each rate of the equation: a modulus below 1 decays, an angle is a turn in a step.
+
+        Raises:
+            ValueError: for a transition that is not linear.
+        """
+        values = np.linalg.eigvals(transitions.companion(self.linear_map()[0].T, self.order)).astype(complex)
+        return values[np.argsort(-np.abs(values), kind="stable")]
 
     # ---- before training ----
 
@@ -130,7 +164,7 @@ class Transition(keras.Model):
         """The loss in nats for one step of time; with objective="elbo" the terms of the bound, too."""
         return list(self.trackers.values())
 
-    def trained(self) -> list:
+    def _trained(self) -> list:
         """The weights that a step moves: those of the transition, with objective="elbo" of the VAE, too."""
         return self.trainable_variables if self.objective == "elbo" else self.network.trainable_variables
 
@@ -141,7 +175,7 @@ class Transition(keras.Model):
             terms, squares = self._terms(data, tf.cast(self.optimizer.iterations, tf.int64) + 1, 0, True)
             penalty = tf.add_n([tf.cast(p, squares.dtype) for p in self.losses]) if self.losses else 0.0
             loss = self.optimizer.scale_loss(tf.reduce_mean(terms["loss"]) + penalty)
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, self.trained()), self.trained(), strict=True))
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, self._trained()), self._trained(), strict=True))
         self.variance.assign(_DECAY * self.variance + (1.0 - _DECAY) * tf.reduce_mean(squares, axis=0))
         return self._track(terms)
 
@@ -160,7 +194,7 @@ class Transition(keras.Model):
         if self.objective == "elbo":
             return self._sequence_terms(windows, stream, first, training)
         squares = tf.square(self._residuals(windows, training))
-        variance = self.floored(self.variance)
+        variance = self._floored(self.variance)
         density = tf.reduce_sum(squares / variance + tf.math.log(2.0 * math.pi * variance), axis=-1) / 2.0
         return {"loss": tf.reduce_mean(density, axis=1)}, squares
 
@@ -170,7 +204,9 @@ class Transition(keras.Model):
         rows, length = tf.shape(x)[0], self.horizon + 1
         batch = vae.prepared(Batch(tf.reshape(x, [rows * length, *vae.event_shape])))
         q = vae.posterior.distribution(vae.encode_features(batch, training))
-        eps = noise.normal(self.seed, stream, first * length, rows * length, vae.posterior.noise_size, self.compute_dtype)
+        eps = noise.normal(
+            self.seed, stream, first * length, rows * length, vae.posterior.noise_size, self.compute_dtype
+        )
         z, log_q = vae.posterior.drawn(q, eps[None])
         p = vae.likelihood.distribution(vae.decode_features(z, None, training))
         if training:
@@ -183,7 +219,7 @@ class Transition(keras.Model):
         means = tf.reshape(means, [rows, length - 1, size])
         squares = tf.square(z[:, 1:] - means)
         means = tf.reshape(tf.concat([z[:, :1], means], axis=1), [rows * length, size])  # the first is not used
-        scale = tf.sqrt(self.floored(self.variance)) * tf.ones_like(means)
+        scale = tf.sqrt(self._floored(self.variance)) * tf.ones_like(means)
         transition = tfd.MultivariateNormalDiag(means, scale)
         flat = tf.reshape(z, [1, rows * length, size])
         from_prior, from_before = (self._kl(q, p, flat, log_q) for p in (vae.prior_distribution(), transition))
@@ -198,7 +234,7 @@ class Transition(keras.Model):
         closed = divergences.kl(q, p)
         return log_q[0] - p.log_prob(z)[0] if closed is None else closed
 
-    def xla(self, jit_compile) -> bool:
+    def _xla(self, jit_compile) -> bool:
         """Whether to compile by XLA, for what `compile` was given."""
         parts = (self.network, self.vae.encoder, self.vae.decoder) if self.objective == "elbo" else (self.network,)
         return prefers_xla(*parts) if jit_compile == "auto" else jit_compile

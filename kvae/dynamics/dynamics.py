@@ -5,12 +5,13 @@ import numpy as np
 import tensorflow as tf
 
 from kvae._environment import VERSION
-from kvae.dynamics import filtering, rollouts, trajectories, transitions
+from kvae.dynamics import filtering, rollouts, serving, trajectories, transitions
 from kvae.dynamics.base import Transition
 from kvae.models.resolve import check_continuous, check_model
 from kvae.numerics import arguments
 from kvae.numerics.compilation import count_apart
 from kvae.training import fit_arguments
+from kvae.training.compiling import optimizer_of
 
 _ROWS = 1024  # windows in a batch of an evaluation
 _STEPS_PER_CALL = 32  # at most
@@ -84,9 +85,9 @@ class Dynamics(Transition):
         jit_compile = arguments.choice("jit_compile", jit_compile, (True, False, "auto"))
         run_eagerly = arguments.flag("run_eagerly", run_eagerly)
         self._compile_arguments = {"jit_compile": jit_compile, "run_eagerly": run_eagerly}
-        xla = self.xla(jit_compile) and not run_eagerly
-        super().compile(optimizer=optimizer, jit_compile=xla, run_eagerly=run_eagerly)
-        self.optimizer.build(self.trained())
+        xla = self._xla(jit_compile) and not run_eagerly
+        super().compile(optimizer=optimizer_of(optimizer), jit_compile=xla, run_eagerly=run_eagerly)
+        self.optimizer.build(self._trained())
 
     def get_compile_config(self):
         """The optimizer and the arguments of `compile`, for the `.keras` file."""
@@ -118,7 +119,9 @@ class Dynamics(Transition):
         Raises:
             ValueError: for what are no trajectories, too short ones, and states that the VAE does not explain.
         """
-        numbers = fit_arguments.checked(batch_size=batch_size, epochs=epochs, initial_epoch=initial_epoch, verbose=verbose)
+        numbers = fit_arguments.checked(
+            batch_size=batch_size, epochs=epochs, initial_epoch=initial_epoch, verbose=verbose
+        )
         batch_size, epochs, initial_epoch, verbose = numbers.values()
         x = self._checked(x)
         codes = self._codes(x) if self.objective == "codes" else None
@@ -238,8 +241,9 @@ class Dynamics(Transition):
         return z if output == "codes" else rollouts.decoded(self, z, seed, output)
 
     def _starts(self, x0) -> np.ndarray:
-        if np.ndim(x0) == len(self.vae.event_shape) + 1:
-            x0 = np.asarray(x0)[:, None]
+        x0 = trajectories.array(x0, "x0")
+        if x0.ndim == len(self.vae.event_shape) + 1:
+            x0 = x0[:, None]
         x0 = trajectories.checked(x0, self.vae.event_shape, 1)[:, -self.order :]
         self.vae.encode(x0.reshape(-1, *self.vae.event_shape))  # raises
         return x0.astype(self.compute_dtype)
@@ -259,39 +263,27 @@ class Dynamics(Transition):
         x = trajectories.checked(x, self.vae.event_shape, 1)
         return filtering.log_likelihood(self, x.astype(self.compute_dtype), samples, seed, 0)
 
-    @property
-    def linear(self) -> bool:
-        """Whether the transition is "linear" of order 1."""
-        return self.transition == "linear" and self.order == 1
-
-    def linear_map(self) -> tuple[np.ndarray, np.ndarray]:
-        """A and b of the mean of a linear transition, A z + b, with z the last `order` codes, the oldest first.
-
-        Raises:
-            ValueError: for a transition that is not linear.
-        """
-        if self.transition != "linear":
-            raise ValueError(f"A linear transition is needed, and this one is {self.transition!r}.")
-        kernel, bias = (np.asarray(one, np.float64) for one in self.network.layers[-1].weights)
-        center, width, spread = (np.asarray(one, np.float64) for one in (self.center, self.width, self.spread))
-        size = len(center)
-        kernel = kernel / np.tile(width, self.order)[:, None] * spread
-        bias = bias * spread - np.tile(center, self.order) @ kernel
-        kernel[-size:] += np.eye(size)
-        return kernel.T, bias
-
-    def eigenvalues(self) -> np.ndarray:
-        """Of one step of a linear transition, complex, the largest first: `[order D]`.
-
-        exp(rate dt) for each rate of the equation: a modulus below 1 decays, an angle is a turn in a step.
-
-        Raises:
-            ValueError: for a transition that is not linear.
-        """
-        values = np.linalg.eigvals(transitions.companion(self.linear_map()[0].T, self.order)).astype(complex)
-        return values[np.argsort(-np.abs(values), kind="stable")]
-
     # ---- files ----
+
+    def export(self, path, steps: int = 100) -> str:
+        """Write a SavedModel for serving to exactly `path`, which must not exist, and return it.
+
+        Its signatures, with the batch first and seeds int32 `[B]`, one for each row:
+
+        | name | inputs | outputs |
+        |---|---|---|
+        | serving_default, rollout | x, seed | codes and mean of p(x given z) for `steps` steps; valid |
+        | step | z | mean and scale of the next code |
+
+        A row of `rollout` is `rollout(x[None], steps, 1, seed)` here. Where a row is not `valid` its x is not one that
+        the likelihood explains. `assets.extra/manifest.json` has shapes and tensor names for other languages.
+
+        Raises:
+            FileExistsError: where `path` exists.
+            ValueError: for what is no path or number of steps.
+            OSError: where nothing can be written there.
+        """
+        return serving.saved_model(self, path, steps)
 
     def get_config(self):
         """The constructor's arguments, serialised, and the version of kvae."""

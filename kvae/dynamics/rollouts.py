@@ -47,9 +47,7 @@ class _Paths:
             z = tf.repeat(vae.posterior.center(q)[None], many, axis=0)
         scale = tf.where(samples > 0, model.scale, tf.zeros_like(model.scale))
         z = tf.reshape(z, [many * n, k, size])
-        return walk(
-            model, z, steps, lambda step: scale * tf.reshape(draws(step, 1, size), [many * n, size]), [many, n]
-        )
+        return walk(model, z, steps, lambda step: scale * tf.reshape(draws(step, 1, size), [many * n, size]), [many, n])
 
 
 def walk(model: Transition, z, steps, moved, shape):

@@ -91,6 +91,16 @@ def checked(trajectories, event_shape: tuple[int, ...], least: int) -> np.ndarra
     return values
 
 
+def array(value, name: str) -> np.ndarray:
+    """Numbers that a user gave, as an array; NaN where they are missing.
+
+    Raises:
+        ValueError: for what is no array of real numbers.
+    """
+    values, mask, _ = table(value, name)
+    return np.asarray(values) if mask is None else np.where(mask, values, np.nan)
+
+
 def in_parts(function, trajectories: np.ndarray) -> np.ndarray:
     """A function from states `[B, *event_shape]` to rows, over trajectories: `[N, T, ...]`."""
     count, steps = trajectories.shape[:2]
