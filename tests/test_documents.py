@@ -47,3 +47,14 @@ class ReadmeTest(tf.test.TestCase):
         self.assertFalse(names["autoencoder"].posterior.has_density)
         self.assertEqual(names["bits"].unit, "bits/dim")
         self.assertTrue(np.isin(names["likely"], np.arange(4)).all())
+
+    @pytest.mark.slow
+    def test_python_of_the_dynamics_runs(self):
+        (block,) = self.blocks("python", "docs/dynamics.md")
+        names: dict = {}
+        block = re.sub(r"epochs=\d+", "epochs=1", block).replace("trajectories=256, steps=160", "256, 160, transient=5")
+        with inside(self.create_tempdir().full_path):
+            exec(compile(block, "dynamics.md", "exec"), names)
+            self.assertEqual(sorted(os.listdir()), ["dynamics", "dynamics.keras"])
+        self.assertEqual(names["forecast"].shape, (50, 32, 150, 64))
+        self.assertGreater(names["time"].mean, 0)

@@ -149,6 +149,18 @@ class Dynamics(Transition):
         x = self._checked(x)
         self._adapt(self._codes(x) if self.objective == "codes" else self._draws(x))
 
+    def calibrate(self, x) -> None:
+        """Set s, and s_j for each of `horizon` steps, by trajectories that it was not trained on.
+
+        Where training data are few, f fits them better than others, and forecasts have bands that are too narrow.
+        Training goes on from there.
+
+        Raises:
+            ValueError: as in `fit`.
+        """
+        x = self._checked(x)
+        self.variance.assign(self._squares(self._codes(x) if self.objective == "codes" else self._draws(x)))
+
     def evaluate(
         self, x=None, batch_size: int = _ROWS, verbose="auto", callbacks=None, return_dict: bool = False, **keras_own
     ):  # fmt: skip

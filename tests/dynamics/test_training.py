@@ -67,6 +67,18 @@ def test_the_scale_is_the_root_mean_square_of_what_f_leaves():
     np.testing.assert_allclose(dynamics(grid[:, None]), 0.8 * grid, atol=0.02)
 
 
+def test_calibrated_on_other_trajectories():
+    dynamics = Dynamics(linear_vae([[1.0, 0.2], [0.0, 2.0]], 0.1, "float32"), "linear", horizon=2)
+    dynamics.adapt(X)
+    assert np.asarray(dynamics.scale).max() < 1e-3
+    rough = X + 0.1 * np.random.default_rng(0).normal(size=X.shape)
+    dynamics.calibrate(rough)
+    z, (a, b) = dynamics.codes(rough), dynamics.linear_map()
+    one = z[:, :-2] @ a.T + b
+    squares = [np.mean(np.square(z[:, 1:-1] - one), (0, 1)), np.mean(np.square(z[:, 2:] - one @ a.T - b), (0, 1))]
+    np.testing.assert_allclose(dynamics.variance, squares, rtol=1e-4)
+
+
 @pytest.mark.slow
 def test_elbo_trains_the_vae_and_the_transition():
     dynamics = small(objective="elbo", horizon=5)
