@@ -124,6 +124,30 @@ class Transition(keras.Model):
     def _codes(self, states):
         return trajectories.in_parts(lambda x: self.vae.posterior.center(self.vae.encode(x)).numpy(), states)
 
+    def adapt(self, x) -> None:
+        """Set the units, and a linear transition by least squares, by trajectories. The first `fit` does it.
+
+        Raises:
+            ValueError: as in `fit`.
+        """
+        x = self._checked(x)
+        self._adapt(self._codes(x) if self.objective == "codes" else self._draws(x))
+
+    def calibrate(self, x) -> None:
+        """Set s, and s_j for each of `horizon` steps, by trajectories that it was not trained on.
+
+        Where training data are few, f fits them better than others, and forecasts have bands that are too narrow.
+        Training goes on from there.
+
+        Raises:
+            ValueError: as in `fit`.
+        """
+        x = self._checked(x)
+        self.variance.assign(self._squares(self._codes(x) if self.objective == "codes" else self._draws(x)))
+
+    def _checked(self, x) -> np.ndarray:
+        return trajectories.checked(x, self.vae.event_shape, self.order - self.copies + self.horizon)
+
     def _draws(self, states):
         return trajectories.in_parts(lambda x: self.vae.terms(x, seed=self.seed).z[0].numpy(), states)
 

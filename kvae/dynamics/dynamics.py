@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae._environment import VERSION
+from kvae.data.checks import check_values
 from kvae.dynamics import filtering, rollouts, serving, trajectories, transitions
 from kvae.dynamics.base import Transition
 from kvae.models.resolve import check_continuous, check_model
@@ -118,6 +119,7 @@ class Dynamics(Transition):
 
         Raises:
             ValueError: for what are no trajectories, too short ones, and states that the VAE does not explain.
+            FloatingPointError: where the loss stops being finite, after the last epoch.
         """
         numbers = fit_arguments.checked(
             batch_size=batch_size, epochs=epochs, initial_epoch=initial_epoch, verbose=verbose
@@ -135,31 +137,15 @@ class Dynamics(Transition):
         at_once = max(n for n in range(1, _STEPS_PER_CALL + 1) if steps % n == 0)
         if at_once != self.steps_per_execution:
             self.steps_per_execution, self.train_function = at_once, None
-        return super().fit(
+        history = super().fit(
             data, epochs=epochs, steps_per_epoch=steps, verbose=verbose, callbacks=fit_arguments.listed(callbacks),
             validation_data=validation, initial_epoch=initial_epoch, shuffle=False,
         )  # fmt: skip
-
-    def adapt(self, x) -> None:
-        """Set the units, and a linear transition by least squares, by trajectories. The first `fit` does it.
-
-        Raises:
-            ValueError: as in `fit`.
-        """
-        x = self._checked(x)
-        self._adapt(self._codes(x) if self.objective == "codes" else self._draws(x))
-
-    def calibrate(self, x) -> None:
-        """Set s, and s_j for each of `horizon` steps, by trajectories that it was not trained on.
-
-        Where training data are few, f fits them better than others, and forecasts have bands that are too narrow.
-        Training goes on from there.
-
-        Raises:
-            ValueError: as in `fit`.
-        """
-        x = self._checked(x)
-        self.variance.assign(self._squares(self._codes(x) if self.objective == "codes" else self._draws(x)))
+        if not np.isfinite(history.history.get("loss", 0.0)).all():
+            raise FloatingPointError(
+                "The loss is no longer finite. Begin again with a smaller learning rate, or a smaller horizon."
+            )
+        return history
 
     def evaluate(
         self, x=None, batch_size: int = _ROWS, verbose="auto", callbacks=None, return_dict: bool = False, **keras_own
@@ -204,9 +190,6 @@ class Dynamics(Transition):
         self.jit_compile = xla
         count_apart(self.test_function)
 
-    def _checked(self, x) -> np.ndarray:
-        return trajectories.checked(x, self.vae.event_shape, self.order - self.copies + self.horizon)
-
     def _data(self, x, batch_size: int = _ROWS) -> tf.data.Dataset:
         return self._stretches(self._codes(x) if self.objective == "codes" else x).in_order(batch_size)
 
@@ -214,6 +197,8 @@ class Dynamics(Transition):
         """The windows of a step: of codes, or of states that the VAE explains."""
         if self.objective == "codes":
             return self._windows(values, self.leads)
+        for trajectory in values:
+            check_values(trajectory, None, self.vae.likelihood)
         return trajectories.Windows(values.astype(self.compute_dtype, copy=False), self.horizon + 1)
 
     # ---- what it answers ----

@@ -46,6 +46,7 @@ def test_resumed_to_the_byte(options, tmp_path):
     assert any(np.any(one != start) for one, start in zip(weights(whole), before, strict=True))
 
 
+@pytest.mark.slow
 def test_codes_leave_the_vae_alone():
     dynamics = small()
     before = [np.asarray(w) for w in dynamics.vae.weights]
@@ -55,6 +56,7 @@ def test_codes_leave_the_vae_alone():
     assert history["loss"][-1] < history["loss"][0] - 0.3 and history["val_loss"][-1] < history["val_loss"][0] - 0.3
 
 
+@pytest.mark.slow
 def test_the_scale_is_the_root_mean_square_of_what_f_leaves():
     z = np.zeros((40, 60, 1))
     random = np.random.default_rng(0)
@@ -65,6 +67,18 @@ def test_the_scale_is_the_root_mean_square_of_what_f_leaves():
     assert abs(float(dynamics.scale[0]) / 0.1 - 1.0) < 3 / np.sqrt(2 * 256 * 50)  # of what the average spans
     grid = np.linspace(-0.2, 0.2, 5)[:, None].astype(np.float32)
     np.testing.assert_allclose(dynamics(grid[:, None]), 0.8 * grid, atol=0.02)
+
+
+@pytest.mark.parametrize("objective", ["codes", "elbo"])
+def test_states_that_the_vae_does_not_explain(objective):
+    dynamics = small(objective=objective)
+    bad = X.copy()
+    bad[2, 5, 1] = np.nan
+    for call in (dynamics.fit, dynamics.evaluate, dynamics.calibrate, dynamics.log_likelihood):
+        with pytest.raises(ValueError, match="NaN"):
+            call(bad)
+    with pytest.raises(ValueError, match="NaN"):
+        dynamics.rollout(bad[:, 5], 3)
 
 
 def test_calibrated_on_other_trajectories():

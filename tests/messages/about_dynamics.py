@@ -29,6 +29,12 @@ def _growing():
     return found.rollout(X[:2], 20)
 
 
+def _diverging():
+    found = Dynamics(vae(), "linear", horizon=2)
+    found.compile(keras.optimizers.SGD(1e30), run_eagerly=True)
+    found.fit(STATES, batch_size=4, epochs=2, verbose=0)
+
+
 def _flow():
     return kvae.VAE(*mlp(), posterior=kvae.posteriors.Flow("iaf", hidden=(8,), context=4))
 
@@ -63,6 +69,13 @@ ROWS = {
             lambda: model().compile("adam", loss="mse"),
             r"compile\(\) of a Dynamics takes optimizer, jit_compile and run_eagerly, got \['loss'\]. Its loss is",
             TypeError,
+        ),
+    ],
+    "dynamics.dynamics.Dynamics.fit": [
+        (
+            _diverging,
+            "The loss is no longer finite. Begin again with a smaller learning rate, or a smaller horizon",
+            FloatingPointError,
         ),
     ],
     "dynamics.dynamics.Dynamics.rollout": [
