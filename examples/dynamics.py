@@ -34,6 +34,7 @@ class Config:
     horizon: int = 4
     vae_epochs: int = 20
     epochs: int = 15
+    lead: int = 40
     samples: int = 50
     seed: int = 0
     output: str = "runs/dynamics"
@@ -54,6 +55,7 @@ HELP = {
     "horizon": "Steps ahead in training.",
     "vae_epochs": "Passes over the states.",
     "epochs": "Passes over the windows of codes.",
+    "lead": "Steps ahead at which the bands are calibrated.",
     "samples": "Paths of the ensemble.",
     "seed": "Of data, weights and noise.",
     "output": "A folder.",
@@ -82,7 +84,7 @@ def run(config: Config) -> dict[str, list]:
     model = dynamics.Dynamics(vae, config.transition, horizon=config.horizon, seed=config.seed)
     best = keras.callbacks.EarlyStopping(patience=5, restore_best_weights=True)
     model.fit(train, epochs=config.epochs, verbose=config.verbose, validation_data=validation, callbacks=[best])
-    model.calibrate(validation)
+    model.calibrate(validation, min(config.lead, config.steps // 2))
 
     steps = config.steps - 1
     starts, truth = test[:, 0], test[:, 1:]

@@ -13,6 +13,7 @@ from kvae.numerics import arguments, divergences, noise
 from kvae.numerics.compilation import Programs, prefers_xla
 
 _DECAY = 0.99  # of the moving average of the squares, in a step
+_CALIBRATION, _ROUNDS = 4096, 4  # windows of `calibrate`, and how often it corrects s
 _FLOOR = 1e-6  # of the transition's scale, in units of the codes' spread
 
 
@@ -133,17 +134,46 @@ class Transition(keras.Model):
         x = self._checked(x)
         self._adapt(self._codes(x) if self.objective == "codes" else self._draws(x))
 
-    def calibrate(self, x) -> None:
+    def calibrate(self, x, lead: int = 1) -> None:
         """Set s, and s_j for each of `horizon` steps, by trajectories that it was not trained on.
 
         Where training data are few, f fits them better than others, and forecasts have bands that are too narrow.
         Training goes on from there.
 
+        Args:
+            x: trajectories `[N, T, *event_shape]`.
+            lead: the step at which the spread of an ensemble is to be the error of the path of the mean. Beyond 1, s is
+                no longer that of one step: the errors of steps that follow each other have more than it in common.
+
         Raises:
             ValueError: as in `fit`.
         """
-        x = self._checked(x)
-        self.variance.assign(self._squares(self._codes(x) if self.objective == "codes" else self._draws(x)))
+        lead = arguments.whole("lead", lead, 1)
+        x = trajectories.checked(x, self.vae.event_shape, self.order - self.copies + max(lead, self.horizon))
+        codes = self._codes(x) if self.objective == "codes" else self._draws(x)
+        self.variance.assign(self._squares(codes))
+        if lead > 1:
+            windows = self._windows(codes, lead)
+            chosen = np.random.default_rng(self.seed).choice(len(windows), min(len(windows), _CALIBRATION), False)
+            some = tf.constant(windows[chosen])
+            spread = self.programs.get(("spread", lead), lambda: tf.function(self._spread, autograph=False))
+            for number in range(_ROUNDS):
+                error, variance = (one.numpy() for one in spread(some, tf.constant(number, tf.int64)))
+                known = np.asarray(self.variance)
+                self.variance.assign(np.concatenate([known[:1] * error / np.maximum(variance, 1e-30), known[1:]]))
+
+    def _spread(self, windows, number):
+        """Mean squares `[D]` at the last step of windows: of the path of the mean, and of noisy paths around it."""
+        codes, lead, size = windows[:, : self.order], windows.shape[1] - self.order, windows.shape[2]
+        all_eps = noise.normal(self.seed, noise.ROLLOUT + 1 + number, 0, windows.shape[0], lead * size, windows.dtype)
+        noisy, mean = codes, codes
+        for eps in tf.unstack(tf.reshape(all_eps, [-1, lead, size]), axis=1):
+            steps = [self.mean(noisy) + self.scale * eps, self.mean(mean)]
+            noisy, mean = (
+                tf.concat([old[:, 1:], new[:, None]], axis=1) for old, new in zip((noisy, mean), steps, strict=True)
+            )
+        squares = tf.square(windows[:, -1] - mean[:, -1]), tf.square(noisy[:, -1] - mean[:, -1])
+        return [tf.reduce_mean(square, axis=0) for square in squares]
 
     def _checked(self, x) -> np.ndarray:
         return trajectories.checked(x, self.vae.event_shape, self.order - self.copies + self.horizon)

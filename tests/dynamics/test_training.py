@@ -6,7 +6,7 @@ import pytest
 
 import kvae
 from kvae.dynamics import Dynamics, flows
-from tests.dynamics.models import linear_vae
+from tests.dynamics.models import linear_vae, set_linear
 
 X = flows.oscillator(16, 30, dt=0.3)
 
@@ -69,15 +69,30 @@ def test_the_scale_is_the_root_mean_square_of_what_f_leaves():
     np.testing.assert_allclose(dynamics(grid[:, None]), 0.8 * grid, atol=0.02)
 
 
+def test_calibrated_at_a_lead():
+    """z_t+1 = 0.9 z_t + c, with one c for a trajectory: n steps on the path is off by c (1 - 0.9^n) / 0.1."""
+    c, z = 0.1 * np.random.default_rng(0).choice([-1.0, 1.0], size=200), np.zeros((200, 30))
+    for t in range(1, 30):
+        z[:, t] = 0.9 * z[:, t - 1] + c
+    dynamics = Dynamics(linear_vae([[1.0]], 1e-3), "linear")
+    set_linear(dynamics, [[0.9]], np.zeros(1), [1.0])
+    dynamics.calibrate(z[..., None])
+    np.testing.assert_allclose(dynamics.scale, 0.1, rtol=1e-4)
+    dynamics.calibrate(z[..., None], lead=10)
+    error = np.square(0.1 * (1 - 0.9**10) / 0.1)
+    expected = np.sqrt(error * (1 - 0.9**2) / (1 - 0.9**20))  # of the noise of ten steps that are independent
+    np.testing.assert_allclose(dynamics.scale, expected, rtol=4 / np.sqrt(2 * 4096))
+
+
 @pytest.mark.parametrize("objective", ["codes", "elbo"])
 def test_states_that_the_vae_does_not_explain(objective):
     dynamics = small(objective=objective)
     bad = X.copy()
     bad[2, 5, 1] = np.nan
     for call in (dynamics.fit, dynamics.evaluate, dynamics.calibrate, dynamics.log_likelihood):
-        with pytest.raises(ValueError, match="NaN"):
+        with pytest.raises(ValueError, match="is nan"):
             call(bad)
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match="is nan"):
         dynamics.rollout(bad[:, 5], 3)
 
 
