@@ -8,10 +8,17 @@ from kvae.numerics import arguments
 
 def persistence(x0, steps: int) -> np.ndarray:
     """The state as it was, `[N, steps, *event_shape]`, for states x0 `[N, *event_shape]`."""
-    x0, steps = trajectories.array(x0, "x0"), arguments.whole("steps", steps, 1)
+    x0, steps = _states("x0", x0), arguments.whole("steps", steps, 1)
     if x0.ndim < 2:
         raise ValueError(f"x0 must be states [N, *event_shape], got shape {x0.shape}. A single one takes x0[None].")
     return np.repeat(x0[:, None], steps, axis=1)
+
+
+def _states(name: str, value) -> np.ndarray:
+    found = trajectories.array(value, name)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} holds values that are not finite. Leave those states out.")
+    return found
 
 
 class PODRegression:
@@ -42,7 +49,7 @@ class PODRegression:
         Raises:
             ValueError: for what are no trajectories of two states and more, and fewer values than modes.
         """
-        x = trajectories.array(x, "trajectories")
+        x = _states("trajectories", x)
         shape = x.shape[2:]
         x = trajectories.checked(x, shape, 2).astype(np.float64)
         flat = x.reshape(-1, x[0, 0].size)
@@ -64,7 +71,7 @@ class PODRegression:
     def coordinates(self, x) -> np.ndarray:
         """Of states `[..., *event_shape]`, in units of their deviations: `[..., modes]`."""
         self._check_fitted()
-        x = trajectories.array(x, "x").astype(np.float64)
+        x = _states("x", x).astype(np.float64)
         if x.shape[x.ndim - len(self.event_shape) :] != self.event_shape:
             raise ValueError(f"States must have shape [..., *{self.event_shape}], got {x.shape}. Reshape them.")
         flat = x.reshape(*x.shape[: x.ndim - len(self.event_shape)], -1)

@@ -146,6 +146,9 @@ ROWS = {
             r"x0 must be states \[N, \*event_shape\], got shape \(6,\). A single one takes x0\[None\]",
         ),
     ],
+    "dynamics.baselines._states": [
+        (lambda: dynamics.persistence(X / 0.0, 3), "x0 holds values that are not finite. Leave those states out"),
+    ],
     "dynamics.baselines.PODRegression.fit": [
         (
             lambda: dynamics.PODRegression(7).fit(STATES),
