@@ -9,6 +9,7 @@ is `VAE.export`, which imports `kvae.export` inside the method. docs/architectur
 
     sklearn                                                 an estimator of scikit-learn; imported by its name alone
     anomaly                                                 scores of strange rows, p-values, their detector
+    dynamics                                                a transition on codes, its data and scores
     callbacks                                               for `fit`: checkpoints, diagnosis, frames
     evaluate                                                estimates with errors, a diagnosis in words
     export                                                  the SavedModel
@@ -34,7 +35,7 @@ from kvae.models import VAE, load_model
 from kvae import likelihoods, networks, objectives, posteriors, priors, schedules
 
 # Around it
-from kvae import anomaly, callbacks, data, evaluate, export, plots
+from kvae import anomaly, callbacks, data, dynamics, evaluate, export, plots
 
 __all__ = [
     "VAE",
@@ -42,6 +43,7 @@ __all__ = [
     "anomaly",
     "callbacks",
     "data",
+    "dynamics",
     "evaluate",
     "export",
     "likelihoods",

@@ -57,3 +57,14 @@ class ReadmeTest(tf.test.TestCase):
             self.assertEqual(sorted(os.listdir()), ["detector.keras", "saved_models"])
         self.assertGreater(names["chosen"][400:].mean(), 0.5)
         self.assertTrue(np.isin(names["alarms"], (-1, 1)).all())
+
+    @pytest.mark.slow
+    def test_python_of_the_dynamics_runs(self):
+        (block,) = self.blocks("python", "docs/dynamics.md")
+        names: dict = {}
+        block = re.sub(r"epochs=\d+", "epochs=1", block).replace("trajectories=256, steps=160", "256, 160, transient=5")
+        with inside(self.create_tempdir().full_path):
+            exec(compile(block, "dynamics.md", "exec"), names)
+            self.assertEqual(sorted(os.listdir()), ["dynamics", "dynamics.keras"])
+        self.assertEqual(names["forecast"].shape, (50, 32, 150, 64))
+        self.assertGreater(names["time"].mean, 0)

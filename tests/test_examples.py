@@ -119,7 +119,7 @@ class ExampleTest(tf.test.TestCase):
 def argument_names(name) -> set[str]:
     """What a program's flags are for."""
     module = program(name)
-    if name == "train":
+    if name in ("train", "dynamics"):
         return {field.name for field in dataclasses.fields(module.Config)}
     return set(inspect.signature(module.run).parameters)
 
@@ -134,7 +134,7 @@ def test_anomaly_finds_malignant_cells(tmp_path, monkeypatch):
     assert "p_value" in tf.saved_model.load("models/1").signatures["score"].structured_outputs
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "compare", "sample", "export", "anomaly"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics"])
 def test_help_lists_every_flag(name, tmp_path):
     text = ended(name, "--help", folder=tmp_path).stdout
     assert set(re.findall(r"^  --(?:\[no\])?(\w+)", text, flags=re.MULTILINE)) == argument_names(name)
@@ -155,6 +155,8 @@ def test_help_lists_every_flag(name, tmp_path):
     ("evaluate", ("--run", "r", "--output", "file/table.json"), "evaluate.py: file cannot be written to"),
     ("compare", ("--runs", "a", "--part", "all"), "value should be one of <train|validation|test>"),
     ("sample", ("--model", "m.keras", "--n", 0), "flag --n=0"),
+    ("dynamics", ("--flow", "wake"), "value should be one of <heat|advection|burgers|"),
+    ("dynamics", ("--output", "file/run"), "dynamics.py: file/run cannot be written to: "),
     ("export", ("--model", "m.keras", "--saved_models", "file"), "export.py: file cannot be written to"),
     ("anomaly", ("--output", "file/detector.keras"), "anomaly.py: file cannot be written to"),
     ("anomaly", ("--score", "likelihood"), "value should be one of <log_likelihood|elbo|reconstruction|typicality>"),
@@ -253,3 +255,18 @@ def test_interrupted_training_goes_on(tmp_path):
     assert process.returncode == 130 and "Traceback" not in errors
     assert "Stopped. To go on from the last checkpoint in runs/digits, give the same flags again." in errors
     assert int(kvae.load_model(model).passes) >= 1
+
+
+@pytest.mark.slow
+def test_dynamics(tmp_path, capsys):
+    """Waves that travel, by a linear transition: forecasts that persistence does not give, of a model that is kept."""
+    module = program("dynamics")
+    flags = {"flow": "advection", "steps": 60, "latent_dim": 6, "transition": "linear", "horizon": 1}
+    found = module.run(module.Config(**flags, vae_epochs=8, samples=20, output=str(tmp_path), verbose=0))
+    assert found["Dynamics"][19].mean < 0.4 * found["persistence"][19].mean
+    assert found["DMD, 6 modes"][49].mean < 1e-4 and "eigenvalues:" in capsys.readouterr().out
+    model = kvae.load_model(tmp_path / "model.keras")
+    x = kvae.dynamics.flows.advection(256, 60)[-32:]  # the test part
+    error = kvae.dynamics.forecast_error(model.rollout(x[:, 0], 59, samples=0)[0], x[:, 1:])
+    np.testing.assert_allclose([one.mean for one in error], [one.mean for one in found["Dynamics"]], rtol=1e-5)
+    assert (tmp_path / "saved_model" / "1" / "saved_model.pb").exists()

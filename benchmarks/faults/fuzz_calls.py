@@ -145,6 +145,21 @@ GOOD = {
     "anomaly.Detector.select": NEW, "anomaly.Detector.contributions": NEW, "anomaly.Detector.drift": NEW,
     "anomaly.Detector.save": {"path": "'new.keras'"}, "anomaly.Detector.load": {"path": "'detector.keras'"},
     "anomaly.Detector.export": {"path": "'new/1'", "verbose": "False"},
+    "dynamics.Dynamics": {"vae": "vae", "transition": "'linear'"}, "dynamics.Dynamics.adapt": {"x": "T"},
+    "dynamics.Dynamics.calibrate": {"x": "T"}, "dynamics.Dynamics.codes": {"x": "T"},
+    "dynamics.Dynamics.evaluate": {"x": "T", "verbose": "0"},
+    "dynamics.Dynamics.fit": {"x": "T", "verbose": "0"}, "dynamics.Dynamics.eigenvalues": {},
+    "dynamics.Dynamics.rollout": {"x0": "X", "steps": "2"}, "dynamics.Dynamics.linear_map": {},
+    "dynamics.Dynamics.log_likelihood": {"x": "T", "samples": "3"}, "dynamics.Dynamics.export": {"path": "'new/1'"},
+    "dynamics.Dynamics.compile": {"jit_compile": "False"}, "dynamics.PODRegression": {"modes": "2"},
+    "dynamics.PODRegression.fit": {"x": "T"}, "dynamics.PODRegression.coordinates": {"x": "X"},
+    "dynamics.PODRegression.reconstruct": {"x": "X"}, "dynamics.PODRegression.rollout": {"x0": "X", "steps": "2"},
+    "dynamics.PODRegression.eigenvalues": {}, "dynamics.persistence": {"x0": "X", "steps": "2"},
+    "dynamics.forecast_error": {"forecast": "T", "truth": "T + 1"}, "dynamics.spectrum": {"trajectories": "T"},
+    "dynamics.valid_prediction_time": {"forecast": "T", "truth": "T + 1"},
+    "dynamics.coverage": {"ensemble": "np.stack([T - 1, T + 1])", "truth": "T"},
+    "dynamics.frequency": {"series": "np.sin(np.arange(40.0))[None]"},
+    "dynamics.amplitude": {"series": "np.sin(np.arange(40.0))[None]"},
 }  # fmt: skip
 CONDITIONAL = {
     "__call__": {"x": "B", "condition": "Y"}, "fit": {"x": "B", "y": "Y"}, "evaluate": {"x": "B", "y": "Y"},
@@ -155,7 +170,7 @@ CONDITIONAL = {
 }  # fmt: skip
 CHANGING = ("compile", "fit", "fit_prior", "train_on_batch", "adapt")  # the model, which is then put back
 
-_OWNERS = ("VAE", "Split", "Gaussian", "Detector")  # of methods
+_OWNERS = ("VAE", "Split", "Gaussian", "Detector", "Dynamics", "PODRegression")  # of methods
 
 
 class World:
@@ -169,7 +184,7 @@ class World:
         self.encoder, self.decoder = kvae.networks.mlp((4,), 2, hidden=(3,))
         self.with_classes = kvae.networks.mlp((4,), 2, hidden=(3,), condition=3)
         self.names = {
-            "__name__": "fuzz", "X": x, "B": (x > 0).astype(np.float32), "Y": y,
+            "__name__": "fuzz", "X": x, "T": x.reshape(4, 6, 4), "B": (x > 0).astype(np.float32), "Y": y,
             "Z": random.normal(size=(24, 2)), "np": np, "pd": pd, "pl": pl,
             "F": np.stack([y, np.arange(24) // 12], 1), "tf": tf, "keras": keras, "kvae": kvae, "xr": xr,
             "sparse": sparse,
@@ -199,6 +214,10 @@ class World:
         self.weights = [model.get_weights() for model in self.models]
         self.names |= {"vae": self.vae, "conditional": self.conditional, "autoencoder": self.autoencoder}
         self.terms = self.vae.terms(self.names["X"])
+        self.dynamics = kvae.dynamics.Dynamics(self.vae, "linear")
+        self.dynamics.adapt(self.names["T"])
+        self.dynamics_weights = self.dynamics.get_weights()
+        self.regression = kvae.dynamics.PODRegression(2, degree=1).fit(self.names["T"])
         self.gaussian = kvae.evaluate.Gaussian(np.zeros(4), np.eye(4))
         self.detector = kvae.anomaly.Detector(self.vae, "reconstruction").calibrate(self.names["X"] + 1.0)
 
@@ -212,6 +231,10 @@ class World:
         for model, weights in zip(self.models, self.weights, strict=True):
             model.set_weights(weights)
             model.stop_training = False
+        if target.startswith("dynamics."):
+            self.dynamics.set_weights(self.dynamics_weights)
+            self.dynamics.compile()
+            self.regression.fit(self.names["T"])
         if ".compile" in target:
             self._compile(self.vae)
 
@@ -256,7 +279,8 @@ class World:
         if name == "data.Split.replace":
             return _replace
         split = kvae.data.Split(self.names["X"], self.names["Y"])
-        on = {"VAE": self.vae, "Split": split, "Gaussian": self.gaussian, "Detector": self.detector}[owner]
+        on = {"VAE": self.vae, "Split": split, "Gaussian": self.gaussian, "Detector": self.detector,
+              "Dynamics": self.dynamics, "PODRegression": self.regression}[owner]  # fmt: skip
         return getattr(on, last)
 
 

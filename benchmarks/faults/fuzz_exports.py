@@ -9,16 +9,19 @@ import kvae
 
 MODULES = (
     "likelihoods", "posteriors", "priors", "objectives", "schedules", "networks", "data", "callbacks", "evaluate",
-    "plots", "export", "anomaly",
+    "plots", "export", "anomaly", "dynamics",
 )  # fmt: skip
 # What Keras or kvae calls, with values of their own; CONTRIBUTING.md says what each takes.
 HOOKS = {
     "call", "step", "train_step", "test_step", "predict_step", "encode_features", "decode_features", "prepared",
     "marked", "parts", "random_examples", "renew", "recompile", "without_xla", "make_train_function",
     "make_test_function", "make_predict_function", "get_config", "get_compile_config", "compile_from_config",
-    "from_config", "get_metrics_result", "reset_metrics", "quantize", "prior_draws", "prior_distribution",
+    "from_config", "get_metrics_result", "reset_metrics", "quantize", "prior_draws", "prior_distribution", "mean",
+    "path",
 }  # fmt: skip
-METHODS = {"data": {"Split"}, "evaluate": {"Gaussian"}, "anomaly": {"Detector"}}  # the other classes' methods are hooks
+METHODS = {  # the other classes' methods are hooks
+    "data": {"Split"}, "evaluate": {"Gaussian"}, "anomaly": {"Detector"}, "dynamics": {"Dynamics", "PODRegression"},
+}  # fmt: skip
 
 
 def exports() -> dict[str, Callable]:
@@ -40,7 +43,8 @@ def exports() -> dict[str, Callable]:
                 continue
             found[f"{module}.{name}"] = one
             if name in METHODS.get(module, ()):
-                found |= {f"{module}.{name}.{method}": function for method, function in methods(one).items()}
+                of_class = {method: function for method, function in methods(one).items() if method not in HOOKS}
+                found |= {f"{module}.{name}.{method}": function for method, function in of_class.items()}
     return found
 
 

@@ -33,6 +33,8 @@ ANNEALING = -(2**40)  # `evaluate.ais` etc., downwards from this number, from tw
 FITTING = -(2**45)  # `VAE.fit_prior`, one for each draw downwards
 LOCAL = -(2**50)  # `evaluate.gaps`, one for each step downwards
 CODEWORDS = -(2**54)  # new codewords of `posteriors.VectorQuantized`, one for each update downwards
+ROLLOUT = -(2**56)  # `dynamics.Dynamics.rollout`, one for each step downwards, of `calibrate` upwards, of
+# `log_likelihood` downwards from twice this number
 
 
 _UNDER_XLA = contextvars.ContextVar("under_xla", default=False)

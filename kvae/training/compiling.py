@@ -85,7 +85,7 @@ class Compiled(keras.Model):
                     f"{type(self).__name__}(..., objective=kvae.objectives.ELBO(beta=...)); it reports loss, "
                     "elbo, reconstruction and kl by itself."
                 )
-        optimizer = _optimizer(optimizer)
+        optimizer = optimizer_of(optimizer)
         jit_compile = choice("jit_compile", jit_compile, (True, False, "auto"))
         if not isinstance(steps_per_execution, str) or steps_per_execution != "auto":
             steps_per_execution = whole("steps_per_execution", steps_per_execution, 1)
@@ -220,7 +220,8 @@ def _not_of(optimizer, weights: list) -> list:
     return [variable for variable in optimizer.variables if not variable.name.startswith(names)]
 
 
-def _optimizer(optimizer) -> keras.optimizers.Optimizer:
+def optimizer_of(optimizer) -> keras.optimizers.Optimizer:
+    """A Keras optimizer, given as such or by its name."""
     try:
         found = keras.optimizers.get(optimizer)
     except (ValueError, TypeError):

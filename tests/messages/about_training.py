@@ -110,7 +110,7 @@ ROWS = {
     "training.compiling.Compiled._alone": [
         (_while_another_trains, r"predict\(\) was called while another thread trains .*Wait for it, or", RuntimeError),
     ],
-    "training.compiling._optimizer": [
+    "training.compiling.optimizer_of": [
         (lambda: vae().compile("adma"), "must be a Keras optimizer or its name, such as 'adam', got 'adma'"),
     ],
     "training.evaluator.Evaluator._evaluate": [

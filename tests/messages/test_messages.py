@@ -13,6 +13,7 @@ from tests.messages import (
     about_batches,
     about_codes,
     about_data,
+    about_dynamics,
     about_estimates,
     about_files,
     about_models,
@@ -25,7 +26,8 @@ from tests.messages import (
 )
 
 TABLES = (
-    about_anomalies, about_batches, about_codes, about_data, about_estimates, about_files, about_models, about_numbers,
+    about_anomalies, about_batches, about_codes, about_data, about_dynamics, about_estimates, about_files, about_models,
+    about_numbers,
     about_own_parts, about_plots, about_sources, about_training,
 )  # fmt: skip
 ROWS = [

@@ -1,0 +1,294 @@
+"""What a transition of codes is, and one step of its training."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from kvae.data.batch import Batch
+from kvae.dynamics import trajectories, transitions
+from kvae.numerics import arguments, divergences, noise
+from kvae.numerics.compilation import Programs, prefers_xla
+
+_DECAY = 0.99  # of the moving average of the squares, in a step
+_CALIBRATION, _ROUNDS = 4096, 4  # windows of `calibrate`, and how often it corrects s
+_FLOOR = 1e-6  # of the transition's scale, in units of the codes' spread
+
+
+class Transition(keras.Model):
+    """Abstract: p(z_t+1 | z_t, ...) = N(z_t + f(z_t, ...), diag s^2) on the codes of a VAE, and steps of its training.
+
+    f(z) = spread * network((z - center) / width): the network works in units of the codes. s^2 is what maximises the
+    likelihood for given f, the mean square of z_t+1 - z_t - f: a moving average in training, as
+    `kvae.likelihoods.Normal(scale="optimal")` has it, and so without a gradient.
+
+    Attributes:
+        vae, order, horizon, objective, seed: see `kvae.dynamics.Dynamics`.
+        transition, network: the name of the transition, "own" for a user's, and its network.
+        center, width, spread: `[D]`, mean and standard deviation of the codes, and root mean square of a move.
+        variance: `[leads, D]`, mean squares of the codes' distance from the path of the mean, for one step and for
+            each of `horizon` steps ahead; the first is s^2.
+    """
+
+    steps_per_execution: int
+
+    def __init__(self, vae, transition, order: int, horizon: int, objective: str, seed: int, name=None):
+        super().__init__(name=arguments.label("name", name), dtype=vae.likelihood.compute_dtype)
+        self.vae, self.order, self.horizon, self.objective, self.seed = vae, order, horizon, objective, seed
+        self.leads, size = horizon if objective == "codes" else 1, vae.latent_dim
+        self.copies = order - 1 if transition == "gru" else 0  # of the first code, in front of it
+        named = isinstance(transition, str)
+        self.transition = transition if named else "own"
+        self.network = transitions.network(transition, order, size, self.compute_dtype) if named else transition
+        self.center = self._constant("center", (size,), "zeros")
+        self.width, self.spread = (self._constant(name, (size,), "ones") for name in ("width", "spread"))
+        self.variance = self._constant("variance", (self.leads, size), "ones")
+        self.adapted = self.add_weight(name="adapted", shape=(), dtype="int64", initializer="zeros", trainable=False)
+        names = ("loss", "elbo", "reconstruction", "kl") if objective == "elbo" else ("loss",)
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self.programs = Programs()
+        self.built = True
+
+    def _constant(self, name: str, shape: tuple, initializer: str):
+        return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=False)
+
+    # ---- the transition ----
+
+    def mean(self, codes, training=False):
+        """The mean of the next code `[B, D]` for the last `order` codes `[B, order, D]`, the oldest first."""
+        inputs = (codes - self.center) / self.width
+        if len(self.network.inputs[0].shape) == 2:
+            inputs = inputs[:, 0]
+        return codes[:, -1] + self.spread * tf.cast(self.network(inputs, training=training), codes.dtype)
+
+    def path(self, codes, steps: int, training=False):
+        """The path of the mean, `[B, steps, D]`, after the codes `[B, order, D]`: each step starts at the last one."""
+        found = []
+        for _ in range(steps):
+            found.append(self.mean(codes, training))
+            codes = tf.concat([codes[:, 1:], found[-1][:, None]], axis=1)
+        return tf.stack(found, axis=1)
+
+    def _floored(self, variance):
+        """A variance, which is at least a tiny part of that of the codes."""
+        return tf.maximum(variance, tf.square(_FLOOR * self.width))
+
+    @property
+    def scale(self) -> tf.Tensor:
+        """s, the standard deviations of one step, `[D]`."""
+        return tf.sqrt(self._floored(tf.convert_to_tensor(self.variance)[0]))
+
+    @property
+    def linear(self) -> bool:
+        """Whether the transition is "linear" of order 1."""
+        return self.transition == "linear" and self.order == 1
+
+    def linear_map(self) -> tuple[np.ndarray, np.ndarray]:
+        """A and b of the mean of a linear transition, A z + b, with z the last `order` codes, the oldest first.
+
+        Raises:
+            ValueError: for a transition that is not linear.
+        """
+        if self.transition != "linear":
+            raise ValueError(f"A linear transition is needed, and this one is {self.transition!r}.")
+        kernel, bias = (np.asarray(one, np.float64) for one in self.network.layers[-1].weights)
+        center, width, spread = (np.asarray(one, np.float64) for one in (self.center, self.width, self.spread))
+        size = len(center)
+        kernel = kernel / np.tile(width, self.order)[:, None] * spread
+        bias = bias * spread - np.tile(center, self.order) @ kernel
+        kernel[-size:] += np.eye(size)
+        return kernel.T, bias
+
+    def eigenvalues(self) -> np.ndarray:
+        """Of one step of a linear transition, complex, the largest first: `[order D]`.
+
+        exp(rate dt) for each rate of the equation: a modulus below 1 decays, an angle is a turn in a step.
+
+        Raises:
+            ValueError: for a transition that is not linear.
+        """
+        values = np.linalg.eigvals(transitions.companion(self.linear_map()[0].T, self.order)).astype(complex)
+        return values[np.argsort(-np.abs(values), kind="stable")]
+
+    # ---- before training ----
+
+    def codes(self, x) -> np.ndarray:
+        """The codes of trajectories `[N, T, *event_shape]`: the centers of q(z|x), `[N, T, D]`. Deterministic.
+
+        Raises:
+            ValueError: for what are no trajectories that the VAE explains.
+        """
+        return self._codes(trajectories.checked(x, self.vae.event_shape, 1))
+
+    def _codes(self, states):
+        return trajectories.in_parts(lambda x: self.vae.posterior.center(self.vae.encode(x)).numpy(), states)
+
+    def adapt(self, x) -> None:
+        """Set the units, and a linear transition by least squares, by trajectories. The first `fit` does it.
+
+        Raises:
+            ValueError: as in `fit`.
+        """
+        x = self._checked(x)
+        self._adapt(self._codes(x) if self.objective == "codes" else self._draws(x))
+
+    def calibrate(self, x, lead: int = 1) -> None:
+        """Set s, and s_j for each of `horizon` steps, by trajectories that it was not trained on.
+
+        Where training data are few, f fits them better than others, and forecasts have bands that are too narrow.
+        Training goes on from there.
+
+        Args:
+            x: trajectories `[N, T, *event_shape]`.
+            lead: the step at which the spread of an ensemble is to be the error of the path of the mean. Beyond 1, s is
+                no longer that of one step: the errors of steps that follow each other have more than it in common.
+
+        Raises:
+            ValueError: as in `fit`.
+        """
+        lead = arguments.whole("lead", lead, 1)
+        x = trajectories.checked(x, self.vae.event_shape, self.order - self.copies + max(lead, self.horizon))
+        codes = self._codes(x) if self.objective == "codes" else self._draws(x)
+        self.variance.assign(self._squares(codes))
+        if lead > 1:
+            windows = self._windows(codes, lead)
+            chosen = np.random.default_rng(self.seed).choice(len(windows), min(len(windows), _CALIBRATION), False)
+            some = tf.constant(windows[chosen])
+            spread = self.programs.get(("spread", lead), lambda: tf.function(self._spread, autograph=False))
+            for number in range(_ROUNDS):
+                error, variance = (one.numpy() for one in spread(some, tf.constant(number, tf.int64)))
+                known = np.asarray(self.variance)
+                self.variance.assign(np.concatenate([known[:1] * error / np.maximum(variance, 1e-30), known[1:]]))
+
+    def _spread(self, windows, number):
+        """Mean squares `[D]` at the last step of windows: of the path of the mean, and of noisy paths around it."""
+        codes, lead, size = windows[:, : self.order], windows.shape[1] - self.order, windows.shape[2]
+        all_eps = noise.normal(self.seed, noise.ROLLOUT + 1 + number, 0, windows.shape[0], lead * size, windows.dtype)
+        noisy, mean = codes, codes
+        for eps in tf.unstack(tf.reshape(all_eps, [-1, lead, size]), axis=1):
+            steps = [self.mean(noisy) + self.scale * eps, self.mean(mean)]
+            noisy, mean = (
+                tf.concat([old[:, 1:], new[:, None]], axis=1) for old, new in zip((noisy, mean), steps, strict=True)
+            )
+        squares = tf.square(windows[:, -1] - mean[:, -1]), tf.square(noisy[:, -1] - mean[:, -1])
+        return [tf.reduce_mean(square, axis=0) for square in squares]
+
+    def _checked(self, x) -> np.ndarray:
+        return trajectories.checked(x, self.vae.event_shape, self.order - self.copies + self.horizon)
+
+    def _draws(self, states):
+        return trajectories.in_parts(lambda x: self.vae.terms(x, seed=self.seed).z[0].numpy(), states)
+
+    def _adapt(self, codes: np.ndarray) -> None:
+        """Set the units by codes `[N, T, D]`, a linear transition by least squares, and the variances."""
+        moves = np.diff(codes, axis=1)
+        width, spread = codes.std(axis=(0, 1)), np.sqrt(np.mean(np.square(moves), axis=(0, 1)))
+        self.center.assign(codes.mean(axis=(0, 1)))
+        self.width.assign(np.where(width > 0, width, 1.0))
+        self.spread.assign(np.where(spread > 0, spread, 1.0))
+        if self.transition == "linear":
+            windows = trajectories.Windows(codes[:, :-1], self.order).all()
+            center, width, spread = (np.asarray(one) for one in (self.center, self.width, self.spread))
+            moved = moves[:, self.order - 1 :].reshape(-1, moves.shape[-1]) / spread
+            self.network.layers[-1].set_weights(transitions.least_squares((windows - center) / width, moved))
+        self.variance.assign(self._squares(codes))
+        self.adapted.assign(1)
+
+    def _squares(self, codes: np.ndarray) -> np.ndarray:
+        """Mean squares of the distance from the path of the mean, `[leads, D]`, over all windows of codes."""
+        windows, total = self._windows(codes, self.leads), np.zeros((self.leads, codes.shape[-1]))
+        function = self.programs.function(self._residuals)
+        for batch in windows.in_order(trajectories.STATES):
+            total += np.square(function(batch).numpy().astype(np.float64)).sum(axis=0)
+        return total / len(windows)
+
+    def _windows(self, codes: np.ndarray, leads: int) -> trajectories.Windows:
+        return trajectories.Windows(trajectories.before(codes, self.copies), self.order + leads)
+
+    def _residuals(self, windows, training=False):
+        """The codes of windows `[B, order + leads, D]` less the path of the mean: `[B, leads, D]`."""
+        return windows[:, self.order :] - self.path(windows[:, : self.order], self.leads, training)
+
+    # ---- one step ----
+
+    @property
+    def metrics(self):
+        """The loss in nats for one step of time; with objective="elbo" the terms of the bound, too."""
+        return list(self.trackers.values())
+
+    def _trained(self) -> list:
+        """The weights that a step moves: those of the transition, with objective="elbo" of the VAE, too."""
+        return self.trainable_variables if self.objective == "elbo" else self.network.trainable_variables
+
+    def train_step(self, data):
+        """One optimizer step on a batch of windows, as Keras calls it."""
+        compiled = bool(self.jit_compile) and not tf.executing_eagerly()
+        with noise.under_xla(compiled), tf.GradientTape() as tape:
+            terms, squares = self._terms(data, tf.cast(self.optimizer.iterations, tf.int64) + 1, 0, True)
+            penalty = tf.add_n([tf.cast(p, squares.dtype) for p in self.losses]) if self.losses else 0.0
+            loss = self.optimizer.scale_loss(tf.reduce_mean(terms["loss"]) + penalty)
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, self._trained()), self._trained(), strict=True))
+        self.variance.assign(_DECAY * self.variance + (1.0 - _DECAY) * tf.reduce_mean(squares, axis=0))
+        return self._track(terms)
+
+    def test_step(self, data):
+        """A batch of windows of an evaluation, as Keras calls it."""
+        first = tf.cast(self.trackers["loss"].count, tf.int64)
+        return self._track(self._terms(data, noise.EVALUATION, first, False)[0])
+
+    def _track(self, terms) -> dict:
+        for name, tracker in self.trackers.items():
+            tracker.update_state(terms[name])
+        return {name: tracker.result() for name, tracker in self.trackers.items()}
+
+    def _terms(self, windows, stream, first, training):
+        """The terms `[B]` by name, and squares `[B, leads, D]`; numbers of windows from `first` on."""
+        if self.objective == "elbo":
+            return self._sequence_terms(windows, stream, first, training)
+        squares = tf.square(self._residuals(windows, training))
+        variance = self._floored(self.variance)
+        density = tf.reduce_sum(squares / variance + tf.math.log(2.0 * math.pi * variance), axis=-1) / 2.0
+        return {"loss": tf.reduce_mean(density, axis=1)}, squares
+
+    def _sequence_terms(self, x, stream, first, training):
+        """The sequence ELBO of windows x `[B, W, *event_shape]`, for one step of time: a mean over W."""
+        vae, size = self.vae, self.vae.latent_dim
+        rows, length = tf.shape(x)[0], self.horizon + 1
+        batch = vae.prepared(Batch(tf.reshape(x, [rows * length, *vae.event_shape])))
+        q = vae.posterior.distribution(vae.encode_features(batch, training))
+        eps = noise.normal(
+            self.seed, stream, first * length, rows * length, vae.posterior.noise_size, self.compute_dtype
+        )
+        z, log_q = vae.posterior.drawn(q, eps[None])
+        p = vae.likelihood.distribution(vae.decode_features(z, None, training))
+        if training:
+            p = vae.likelihood.calibrated(batch.x, p, tf.ones([rows * length]), None)
+        log_px_z = tf.reduce_sum(tf.reshape(vae.likelihood.log_prob(p, batch.x, None), [rows, length]), axis=1)
+        z = tf.reshape(z, [rows, length, size])
+        padded = tf.concat([tf.repeat(z[:, :1], self.order - 1, axis=1), z], axis=1)
+        known = tf.stack([padded[:, i : i + length - 1] for i in range(self.order)], axis=2)  # [B, W - 1, order, D]
+        means = self.mean(tf.reshape(known, [rows * (length - 1), self.order, size]), training)
+        means = tf.reshape(means, [rows, length - 1, size])
+        squares = tf.square(z[:, 1:] - means)
+        means = tf.reshape(tf.concat([z[:, :1], means], axis=1), [rows * length, size])  # the first is not used
+        scale = tf.sqrt(self._floored(self.variance)) * tf.ones_like(means)
+        transition = tfd.MultivariateNormalDiag(means, scale)
+        flat = tf.reshape(z, [1, rows * length, size])
+        from_prior, from_before = (self._kl(q, p, flat, log_q) for p in (vae.prior_distribution(), transition))
+        kl = tf.reshape(from_prior, [rows, length])[:, 0]
+        kl += tf.reduce_sum(tf.reshape(from_before, [rows, length])[:, 1:], axis=1)
+        terms = {"reconstruction": log_px_z / length, "kl": kl / length}
+        elbo = terms["reconstruction"] - terms["kl"]
+        return terms | {"elbo": elbo, "loss": -elbo}, tf.reduce_mean(squares, axis=1, keepdims=True)
+
+    @staticmethod
+    def _kl(q, p, z, log_q):
+        closed = divergences.kl(q, p)
+        return log_q[0] - p.log_prob(z)[0] if closed is None else closed
+
+    def _xla(self, jit_compile) -> bool:
+        """Whether to compile by XLA, for what `compile` was given."""
+        parts = (self.network, self.vae.encoder, self.vae.decoder) if self.objective == "elbo" else (self.network,)
+        return prefers_xla(*parts) if jit_compile == "auto" else jit_compile

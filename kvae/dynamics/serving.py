@@ -1,0 +1,80 @@
+"""A SavedModel of a transition."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from kvae.data.batch import Batch
+from kvae.dynamics.base import Transition
+from kvae.dynamics.rollouts import walk
+from kvae.export.manifest import manifest
+from kvae.numerics import arguments, noise
+
+
+def saved_model(model: Transition, path, steps: int) -> str:
+    """Write it to exactly `path`, see `kvae.dynamics.Dynamics.export`."""
+    path, steps = arguments.path("path", path), arguments.whole("steps", steps, 1)
+    if path.exists():
+        raise FileExistsError(f"{path} exists and is not overwritten. Export to another path.")
+    arguments.make_folder(path.parent)
+    served, vae = _Served(model, steps), model.vae
+    codes = (None, vae.latent_dim) if model.order == 1 else (None, model.order, vae.latent_dim)
+    x = tf.TensorSpec((None, *vae.event_shape), model.compute_dtype, name="x")
+    seed, z = tf.TensorSpec((None,), tf.int32, name="seed"), tf.TensorSpec(codes, model.compute_dtype, name="z")
+    table = {"serving_default": (served.rollout, [x, seed]), "step": (served.step, [z])}
+    table["rollout"] = table["serving_default"]
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        for name, (function, inputs) in table.items():
+            archive.add_endpoint(name, function, inputs)
+        archive.write_out(str(staging / "model"), verbose=False)
+        extra = staging / "model" / "assets.extra"
+        extra.mkdir()
+        about = {"transition": model.transition, "order": model.order, "steps": steps}
+        written = manifest(vae, staging / "model", 1, {}) | {"dynamics": about}
+        (extra / "manifest.json").write_text(json.dumps(written, indent=1, allow_nan=False) + "\n")
+        os.rename(staging / "model", path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return str(path)
+
+
+class _Served:
+    def __init__(self, model: Transition, steps: int):
+        self.model, self.steps = model, steps
+
+    def step(self, z):
+        codes = z[:, None] if self.model.order == 1 else z
+        mean = self.model.mean(codes)
+        return {"mean": mean, "scale": self.model.scale * tf.ones_like(mean)}
+
+    def rollout(self, x, seed):
+        model, vae = self.model, self.model.vae
+        outside = vae.likelihood.support.outside(x)
+        valid = tf.logical_not(tf.reduce_any(outside, axis=list(range(1, x.shape.rank))))
+        batch = vae.prepared(Batch(tf.where(outside, tf.cast(vae.likelihood.neutral, x.dtype), x)))
+        q = vae.posterior.distribution(vae.encode_features(batch))
+
+        def draws(step, width):
+            return noise.normal_of_seeds(seed, noise.ROLLOUT - step, 0, 1, width, model.compute_dtype)[:, 0]
+
+        if vae.posterior.has_density:
+            z = vae.posterior.draw(q, draws(tf.zeros([], tf.int64), vae.posterior.noise_size)[None])[0]
+        else:
+            z = vae.posterior.center(q)
+        shape = [tf.shape(x)[0]]
+        codes = walk(model, z[:, None], self.steps, lambda step: model.scale * draws(step, vae.latent_dim), shape)
+        flat = tf.reshape(codes, [-1, vae.latent_dim])
+        mean = vae.likelihood.distribution(vae.decode_features(flat)).mean()
+        return {
+            "codes": codes,
+            "mean": tf.reshape(mean, [-1, self.steps, *vae.event_shape]),
+            "valid": valid,
+        }

@@ -1,0 +1,117 @@
+"""From trajectories `[N, T, *event_shape]` to codes, and to windows of consecutive states in batches."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from kvae.data.arrays import table
+
+STATES = 4096  # encoded at a time
+
+
+class Windows:
+    """All stretches of `length` consecutive states of trajectories `[N, T, ...]`: views, read batch by batch.
+
+    Args:
+        states: an array `[N, T, ...]`, which may be memory-mapped.
+        length: of a window, at most T.
+    """
+
+    def __init__(self, states: np.ndarray, length: int):
+        self.length, self.per_trajectory = length, states.shape[1] - length + 1
+        self._views = np.lib.stride_tricks.sliding_window_view(states, length, axis=1)
+
+    def __len__(self):
+        return len(self._views) * self.per_trajectory
+
+    def __getitem__(self, numbers) -> np.ndarray:
+        found = self._views[np.divmod(numbers, self.per_trajectory)]
+        return np.ascontiguousarray(np.moveaxis(found, -1, 1))
+
+    def all(self) -> np.ndarray:
+        """Every window `[W, length, ...]`, trajectory by trajectory."""
+        return self[np.arange(len(self))]
+
+    def shuffled(self, batch_size: int, seed: int, done: int) -> tuple[tf.data.Dataset, int]:
+        """Endless batches after `done` of them, and how many make a pass. The order is a function of (seed, pass).
+
+        A pass leaves out what does not fill a batch.
+        """
+        size = min(batch_size, len(self))
+        steps = len(self) // size
+
+        def batches() -> Iterator[np.ndarray]:
+            skipped = done % steps
+            for number in itertools.count(done // steps):
+                order = np.random.default_rng([seed, number]).permutation(len(self))
+                for i in range(skipped, steps):
+                    yield self[order[i * size : (i + 1) * size]]
+                skipped = 0
+
+        return self._dataset(batches, size, tf.data.INFINITE_CARDINALITY), steps
+
+    def in_order(self, batch_size: int) -> tf.data.Dataset:
+        """Every window once, in batches."""
+
+        def batches() -> Iterator[np.ndarray]:
+            for first in range(0, len(self), batch_size):
+                yield self[np.arange(first, min(first + batch_size, len(self)))]
+
+        return self._dataset(batches, None, -(-len(self) // batch_size))
+
+    def _dataset(self, batches, size: int | None, count: int) -> tf.data.Dataset:
+        event = self._views.shape[2:-1]
+        signature = tf.TensorSpec((size, self.length, *event), self._views.dtype)
+        data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        return data.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+
+
+def checked(trajectories, event_shape: tuple[int, ...], least: int) -> np.ndarray:
+    """Trajectories as an array `[N, T, *event_shape]` with at least `least` states.
+
+    Raises:
+        ValueError: for anything else, and where values are missing.
+    """
+    values, mask, _ = table(trajectories, "trajectories")
+    shape = tuple(np.shape(values))
+    if len(shape) != len(event_shape) + 2 or shape[2:] != tuple(event_shape) or 0 in shape:
+        raise ValueError(
+            f"trajectories must have shape [N, T, {', '.join(map(str, event_shape))}], got {shape}. One trajectory "
+            "takes an axis in front: x[None]."
+        )
+    if mask is not None:
+        raise ValueError("trajectories have missing values. Fill them in, with vae.impute for example.")
+    if shape[1] < least:
+        raise ValueError(
+            f"trajectories must have at least {least} states for this order and horizon, got {shape[1]}. Give longer "
+            "ones, or a smaller horizon."
+        )
+    return values
+
+
+def array(value, name: str) -> np.ndarray:
+    """Numbers that a user gave, as an array; NaN where they are missing.
+
+    Raises:
+        ValueError: for what is no array of real numbers.
+    """
+    values, mask, _ = table(value, name)
+    return np.asarray(values) if mask is None else np.where(mask, values, np.nan)
+
+
+def in_parts(function, trajectories: np.ndarray) -> np.ndarray:
+    """A function from states `[B, *event_shape]` to rows, over trajectories: `[N, T, ...]`."""
+    count, steps = trajectories.shape[:2]
+    at_a_time, parts = max(1, STATES // steps), []
+    for first in range(0, count, at_a_time):
+        part = np.asarray(trajectories[first : first + at_a_time])
+        rows = np.asarray(function(part.reshape(-1, *part.shape[2:])))
+        parts.append(rows.reshape(len(part), steps, *rows.shape[1:]))
+    return np.concatenate(parts)
+
+
+def before(codes: np.ndarray, more: int) -> np.ndarray:
+    """Codes `[N, T, D]` with their first one repeated `more` times in front: what stands for the time before."""
+    return np.concatenate([np.repeat(codes[:, :1], more, axis=1), codes], axis=1)
