@@ -8,6 +8,7 @@ The subpackages, from top to bottom. None imports another from a line above it o
 is `VAE.export`, which imports `kvae.export` inside the method. docs/architecture.md says what is where.
 
     callbacks                                               for `fit`: checkpoints, diagnosis, frames
+    compress                                                lossless files as long as the ELBO says
     evaluate                                                estimates with errors, a diagnosis in words
     export                                                  the SavedModel
     models                                                  `VAE`: from x and noise to the log-densities
@@ -32,12 +33,13 @@ from kvae.models import VAE, load_model
 from kvae import likelihoods, networks, objectives, posteriors, priors, schedules
 
 # Around it
-from kvae import callbacks, data, evaluate, export, plots
+from kvae import callbacks, compress, data, evaluate, export, plots
 
 __all__ = [
     "VAE",
     "__version__",
     "callbacks",
+    "compress",
     "data",
     "evaluate",
     "export",

@@ -210,6 +210,20 @@ class Likelihood(Family):
         mean = mean_of(lambda x: x).reshape(-1, bias.shape[0]).mean(axis=0)
         bias.assign(self.matching(np.clip(mean, 1e-3, 1.0 - 1e-3) if self.support.high == 1.0 else mean))
 
+    def masses(self, p, first, width: int):
+        """What `kvae.compress` codes integers by: p(k) of each element for k = first, ..., first + width - 1.
+
+        Args:
+            p: of the batch `[B]`.
+            first: whole numbers `[B, *event_shape]`, in the likelihood's dtype.
+            width: how many.
+
+        Returns:
+            `[B, *event_shape, width]`, 0 outside the support.
+        """
+        each = [tf.exp(p.distribution.log_prob(first + float(step))) for step in range(width)]
+        return tf.stack(each, axis=-1)
+
     def draw(self, p, uniform):
         """A sample of x from p, out of uniform numbers of the same shape, `[..., *event_shape]`."""
         raise undefined(self, "draw")
