@@ -1,5 +1,7 @@
 """z on the stack: real numbers on a grid, with bits back, and codes."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -8,9 +10,10 @@ from kvae.numerics.arguments import shown
 from kvae.posteriors import DiagonalNormal
 from kvae.priors import Codes, ConditionalNormal, StandardNormal
 
-STEP = 2.0**-10  # of the grid, in standard deviations of the prior
+STEP = 2.0**-8  # of the grid, in standard deviations of the prior
 BATCH = 32  # rows of every batch: other shapes may give other bits
-MOST = 2**13  # grid points on either side of the prior's mean: 8 standard deviations
+MOST = 2**11  # grid points on either side of the prior's mean for the mean of q: 8 standard deviations
+_DEVIATIONS = 5.0  # of q, at least, in its window
 
 
 def latents_of(vae):
@@ -59,10 +62,11 @@ class Latents:
 
 
 class NormalLatents(Latents):
-    """z = m(c) + s(c) step k of the prior's mean and scale, for whole numbers k from -2^13 to 2^13.
+    """z = m(c) + s(c) step k of the prior's mean and scale, for whole numbers k from -2^12 to 2^12.
 
     q and the prior are rounded to this grid. The cost of both together is that of their densities, as long as the grid
-    is finer than the scale of q.
+    is finer than the scale of q. Each symbol of the coder has a probability of 2^-24 or more. So that z far from q,
+    which make x long, are not among them, k has a window about the mean of q, of a power of two.
     """
 
     bits_back = True
@@ -104,23 +108,36 @@ class NormalLatents(Latents):
     def take(self, stack, posterior, n: int) -> np.ndarray:
         """n rows of k, off the stack by q."""
         mean, scale = (one[:n].reshape(-1) for one in posterior)
-        return stack.pop_normal(mean, scale, MOST).reshape(n, -1)
+        middle = np.rint(mean)
+        symbols = middle.astype(np.int32)
+        for width, where in _windows(scale):
+            symbols[where] += stack.pop_normal((mean - middle)[where], scale[where], width)
+        return symbols.reshape(n, -1)
 
     def put_back(self, stack, symbols, posterior) -> None:
-        """What undoes `take`."""
+        """What undoes `take`. Symbols that it cannot have given are put back as others: the checksum of x will tell."""
         mean, scale = (one[: len(symbols)].reshape(-1) for one in posterior)
-        stack.push_normal(symbols.reshape(-1), mean, scale, MOST)
+        middle = np.rint(mean)
+        apart = symbols.reshape(-1) - middle
+        for width, where in reversed(_windows(scale)):
+            stack.push_normal(apart[where].clip(-width, width), (mean - middle)[where], scale[where], width)
 
     def push(self, stack, symbols) -> None:
         """k `[n, D]`, by the prior."""
-        stack.push_normal(symbols.reshape(-1), *self._prior(symbols.size), MOST)
+        stack.push_normal(symbols.reshape(-1), *self._prior(symbols.size), 2 * MOST)
 
     def pop(self, stack, n: int) -> np.ndarray:
         """The symbols of `push`."""
-        return stack.pop_normal(*self._prior(n * self.size), MOST).reshape(n, -1)
+        return stack.pop_normal(*self._prior(n * self.size), 2 * MOST).reshape(n, -1)
 
     def _prior(self, count: int):
         return np.zeros(count), np.full(count, 1.0 / STEP)
+
+
+def _windows(scale) -> list[tuple[int, np.ndarray]]:
+    """The widths to either side that occur, each with the places that have it, in the order of widths."""
+    exponents = np.ceil(np.log2(_DEVIATIONS * scale + 1.0)).clip(1, math.log2(MOST)).astype(int)
+    return [(1 << int(one), np.flatnonzero(exponents == one)) for one in np.unique(exponents)]
 
 
 class CodeLatents(Latents):
