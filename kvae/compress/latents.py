@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.data.batch import Batch
-from kvae.numerics.arguments import shown
 from kvae.posteriors import DiagonalNormal
 from kvae.priors import Codes, ConditionalNormal, StandardNormal
 
@@ -80,8 +79,8 @@ class NormalLatents(Latents):
         mean, scale = (one.numpy() for one in self.function(self._posterior)(x, condition))
         if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0.0).all()):
             raise FloatingPointError(
-                f"q(z|x) is not finite, such as {shown(mean.ravel()[0])}, so that nothing can be coded with it. The "
-                "weights may have overflowed: kvae.evaluate.diagnose(vae, x)."
+                "The mean or the scale of q(z|x) is not finite, so that nothing can be coded with it. The weights may "
+                "have overflowed: kvae.evaluate.diagnose(vae, x)."
             )
         return np.clip(mean, -MOST, MOST), scale
 

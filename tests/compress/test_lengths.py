@@ -51,7 +51,7 @@ def digits():
 def test_the_length_is_the_negative_elbo(digits):
     vae, x = digits
     block = Blocks.of(vae).encode(x.reshape(len(x), -1).astype(np.int64))
-    mean, spread = sampled(vae, x[block.start :], 30)
+    mean, spread = sampled(vae, x[block.start :], 12)
     first = alone(vae, x[: block.start], block)
     rounding = 64 + 2e-3 * 8 * len(x)  # bits: whole words, and the least probability of a symbol, 2^-24
     assert mean > 1.2 * 8 * len(x)

@@ -11,6 +11,7 @@ import pytest
 from tests.messages import (
     about_batches,
     about_codes,
+    about_compression,
     about_data,
     about_estimates,
     about_files,
@@ -24,8 +25,8 @@ from tests.messages import (
 )
 
 TABLES = (
-    about_batches, about_codes, about_data, about_estimates, about_files, about_models, about_numbers, about_own_parts,
-    about_plots, about_sources, about_training,
+    about_batches, about_codes, about_compression, about_data, about_estimates, about_files, about_models,
+    about_numbers, about_own_parts, about_plots, about_sources, about_training,
 )  # fmt: skip
 ROWS = [
     pytest.param(place, *row, id=f"{place}-{number}")
