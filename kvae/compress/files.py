@@ -6,6 +6,7 @@ from kvae.compress.blocks import Blocks
 from kvae.compress.container import Header, Writer, blocks_of, check_of, digest, header_of
 from kvae.compress.elements import MOST
 from kvae.compress.fingerprint import made_with, model_hash
+from kvae.compress.latents import BATCH
 from kvae.data import conditions, inputs
 from kvae.data.arrays import is_pipeline, table
 from kvae.data.splits import Split
@@ -13,15 +14,16 @@ from kvae.evaluate.progress import progress
 from kvae.models.resolve import check_model
 from kvae.numerics.arguments import shown
 
-BLOCK = 16_384  # examples, at most
+BLOCK = 16_384  # examples of a block, at most
+_ELEMENTS = 1 << 24  # and elements, but for one batch
 
 
 def encode(vae, x, condition=None, verbose: bool | str = "auto") -> bytes:
     """x as bytes, from which `decode` with the same model gives x back, exactly.
 
     The mean length is the negative ELBO, by bits-back coding with asymmetric numeral systems, and about 200 bytes for
-    the file. Each block of 16,384 examples is decoded again and compared before it is taken. docs/compression.md has
-    the method and the format.
+    the file. Each block of at most 16,384 examples is decoded again and compared. docs/compression.md has the method
+    and the format.
 
     Args:
         vae: a model whose likelihood is a mass, with a posterior `DiagonalNormal` and a prior `StandardNormal` or
@@ -47,14 +49,13 @@ def encode(vae, x, condition=None, verbose: bool | str = "auto") -> bytes:
             "numbers are more than one apart. Give x in another unit."
         )
     dtype = _dtype(x, values)
-    symbols = values.astype(np.int64) - coder.elements.low
     given = _prepared(batch.condition, vae)
-    header = Header(model_hash(vae), dtype, list(vae.event_shape), len(symbols), _condition_hash(given), made_with())
-    writer = Writer(header)
+    header = Header(model_hash(vae), dtype, list(vae.event_shape), len(values), _condition_hash(given), made_with())
+    writer, size = Writer(header), max(BATCH, min(BLOCK, _ELEMENTS // values.shape[1]))
     with progress(batch.x, verbose) as bar:
-        for first in range(0, len(symbols), BLOCK):
-            part = symbols[first : first + BLOCK]
-            beside = None if given is None else given[first : first + BLOCK]
+        for first in range(0, len(values), size):
+            part = values[first : first + size].astype(np.int64) - coder.elements.low
+            beside = None if given is None else given[first : first + size]
             block = coder.encode(part, beside)
             again = coder.decode(block, len(part), beside, bar.update)
             if again is None or not np.array_equal(part, again):
