@@ -14,6 +14,7 @@ from kvae.data.support import Support
 from kvae.families import Family
 from kvae.numerics.arguments import side, undefined
 from kvae.numerics.distributions import independent
+from kvae.numerics.masses import tabulated
 from kvae.numerics.projections import ConvolutionTranspose
 
 
@@ -221,8 +222,7 @@ class Likelihood(Family):
         Returns:
             `[B, *event_shape, width]`, 0 outside the support.
         """
-        each = [tf.exp(p.distribution.log_prob(first + float(step))) for step in range(width)]
-        return tf.stack(each, axis=-1)
+        return tabulated(p.distribution.log_prob, first, width)
 
     def draw(self, p, uniform):
         """A sample of x from p, out of uniform numbers of the same shape, `[..., *event_shape]`."""

@@ -45,9 +45,7 @@ class Mass(tfd.Distribution):
 
     def table(self, first, width: int):
         """The masses of first, first + 1, ..., first + width - 1, `[..., width]`, for whole numbers first `[...]`."""
-        steps = tf.reshape(tf.range(width, dtype=first.dtype), [width] + [1] * first.shape.rank)
-        each = tf.cast(tf.exp(self.log_mass(first + steps)), self.dtype)
-        return tf.transpose(each, [*range(1, first.shape.rank + 1), 0])
+        return tf.cast(tabulated(self.log_mass, first, width), self.dtype)
 
     def _log_prob(self, x):
         return tf.cast(self.log_mass(x), self.dtype)
@@ -71,6 +69,12 @@ class Mass(tfd.Distribution):
 def numbers(*names: str, event_ndims: int = 0) -> dict:
     """What TensorFlow Probability asks about parameters: how many axes of each belong to one element."""
     return {name: parameter_properties.ParameterProperties(event_ndims=event_ndims) for name in names}
+
+
+def tabulated(log_mass, first, width: int):
+    """The masses of first, ..., first + width - 1, `[..., width]`, by a function from x to log p(x)."""
+    steps = tf.reshape(tf.range(width, dtype=first.dtype), [width] + [1] * first.shape.rank)
+    return tf.transpose(tf.exp(log_mass(first + steps)), [*range(1, first.shape.rank + 1), 0])
 
 
 def window(whole, first, width: int):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 import kvae
 from tests.compress.test_masses import rows
@@ -87,6 +88,24 @@ def test_what_fit_takes():
             plain = x
         expected = plain.x if isinstance(plain, kvae.data.Split) else np.asarray(plain)
         np.testing.assert_array_equal(kvae.compress.decode(vae, kvae.compress.encode(vae, given)), expected)
+
+
+class Geometric(kvae.likelihoods.Likelihood):
+    """Not one of kvae's: `log_prob`, and `draw`, are enough."""
+
+    support, measure = kvae.likelihoods.Poisson.support, "mass"
+
+    def distribution(self, features):
+        (logits,) = self._event(features)
+        return self._independent(tfd.Geometric(logits=logits))
+
+    def draw(self, p, uniform):
+        return tf.floor(tf.math.log1p(-uniform) / tf.math.log1p(-p.distribution.probs_parameter()))
+
+
+def test_a_likelihood_of_ones_own():
+    vae = kvae.VAE(*kvae.networks.mlp((6,), 3, hidden=(8,)), likelihood=Geometric())
+    round_trip(vae, np.random.default_rng(0).geometric(0.3, (40, 6)) - 1)
 
 
 @pytest.mark.slow
