@@ -9,6 +9,7 @@ from kvae.compress.fingerprint import made_with, model_hash
 from kvae.compress.latents import BATCH
 from kvae.data import conditions, inputs
 from kvae.data.arrays import is_pipeline, table
+from kvae.data.column_supports import ColumnSupports
 from kvae.data.splits import Split
 from kvae.evaluate.progress import progress
 from kvae.models.resolve import check_model
@@ -125,6 +126,11 @@ def _coder(vae) -> Blocks:
     """
     check_model(vae)
     likelihood = vae.likelihood
+    if isinstance(likelihood.support, ColumnSupports):
+        raise ValueError(
+            f"kvae.compress codes elements of one kind, and {type(likelihood).__name__} has columns of several. Train "
+            "a model for each kind of column."
+        )
     if likelihood.measure != "mass" or not likelihood.support.integer or not np.isfinite(likelihood.support.low):
         raise ValueError(
             f"kvae.compress codes integers by a likelihood with a mass, and {type(likelihood).__name__} has none: a "

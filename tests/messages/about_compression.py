@@ -64,6 +64,11 @@ def _without():
         compress.encode(_model(), BITS)
 
 
+def _joint():
+    parts = {"a": ((0, 1, 2, 3), kvae.likelihoods.Bernoulli()), "b": ((4, 5), kvae.likelihoods.Poisson())}
+    return kvae.likelihoods.Joint(parts)
+
+
 def _poisson():
     return _model(likelihood="poisson")
 
@@ -151,6 +156,10 @@ ROWS = {
         ),
     ],
     "compress.files._coder": [
+        (
+            lambda: compress.encode(_model(likelihood=_joint()), BITS),
+            "codes elements of one kind, and Joint has columns of several. Train a model for each kind of column",
+        ),
         (
             lambda: compress.encode(vae(), X),
             "codes integers by a likelihood with a mass, and Normal has none: a density gives no length of a code. "
