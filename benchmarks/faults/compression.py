@@ -97,7 +97,7 @@ def hostile(calls: int, seed: int) -> collections.Counter:
 
 def _input(random) -> np.ndarray:
     """An array, often one that fits."""
-    n = int(random.integers(0, 12) if random.random() < 0.3 else random.integers(1, 4))
+    n = int(random.integers(0, 40) if random.random() < 0.3 else random.integers(1, 4))
     shape = (n, 6) if random.random() < 0.85 else [(n,), (n, 5), (6,), (n, 6, 1), (), (n, 0)][random.integers(6)]
     high = random.choice([1, 1, 20, 300, 2**24, 2**24 + 2, 2**40])
     x = np.asarray(random.integers(0, high + 1, shape))
