@@ -11,6 +11,7 @@ is `VAE.export`, which imports `kvae.export` inside the method. docs/architectur
     anomaly                                                 scores of strange rows, p-values, their detector
     dynamics                                                a transition on codes, its data and scores
     callbacks                                               for `fit`: checkpoints, diagnosis, frames
+    compress                                                lossless files as long as the ELBO says
     evaluate                                                estimates with errors, a diagnosis in words
     export                                                  the SavedModel
     models                                                  `VAE`: from x and noise to the log-densities
@@ -35,13 +36,14 @@ from kvae.models import VAE, load_model
 from kvae import likelihoods, networks, objectives, posteriors, priors, schedules
 
 # Around it
-from kvae import anomaly, callbacks, data, dynamics, evaluate, export, plots
+from kvae import anomaly, callbacks, compress, data, dynamics, evaluate, export, plots
 
 __all__ = [
     "VAE",
     "__version__",
     "anomaly",
     "callbacks",
+    "compress",
     "data",
     "dynamics",
     "evaluate",

@@ -28,6 +28,7 @@ OPTIONAL = (
     Optional("scikit-learn", "sklearn", "the embedded digits, nearest neighbours, disentanglement", "examples"),
     Optional("matplotlib", "matplotlib", "figures", "examples"),
     Optional("scipy", "scipy", "false discovery rate and drift of kvae.anomaly", "anomaly"),
+    Optional("constriction", "constriction", "the entropy coder of kvae.compress", "compress"),
     Optional("tensorboard", "tensorboard", "the callback TensorBoard", "tensorboard"),
     Optional("tensorflow-serving-api", "tensorflow_serving", "the gRPC client of examples/serve", "serving"),
     Optional("openvino", "openvino", "a second reader of SavedModels in the tests", "serving"),

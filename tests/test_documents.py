@@ -39,6 +39,14 @@ class ReadmeTest(tf.test.TestCase):
         self.assertLess(names["importance"].mean, -27)
 
     @pytest.mark.slow
+    def test_python_of_the_compression_runs(self):
+        (block,) = self.blocks("python", "docs/compression.md")
+        names: dict = {}
+        exec(compile(re.sub(r"epochs=\d+", "epochs=1", block), "compression.md", "exec"), names)
+        self.assertAllEqual(names["x"], names["data"].test.x)
+        self.assertEqual(names["x"].dtype, np.uint8)
+
+    @pytest.mark.slow
     def test_python_of_the_recipes_runs(self):
         names: dict = {}
         for block in self.blocks("python", "docs/training.md"):

@@ -116,6 +116,32 @@ class ExampleTest(tf.test.TestCase):
         self.assertEqual(version, str(path / "saved_models" / "digits" / "3"))
 
 
+def test_compress_gives_files_and_folders_back(tmp_path, capsys):
+    compress = program("compress")
+    vae = kvae.VAE(*kvae.networks.mlp((6,), 2, hidden=(4,)), likelihood="bernoulli")
+    vae.save(tmp_path / "m.keras")
+    arrays = {"a.npy": (40, np.uint8), "deep/b.npy": (3, np.float32), "deep/c.d.npy": (1, bool)}
+    for name, (n, dtype) in arrays.items():
+        (tmp_path / "arrays" / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "arrays" / name, np.random.default_rng(n).integers(0, 2, (n, 6)).astype(dtype))
+    model, packed, again = str(tmp_path / "m.keras"), tmp_path / "packed", tmp_path / "again"
+    written = compress.run(model, encode=str(tmp_path / "arrays"), output=str(packed))
+    assert written == [packed / "a.kvae", packed / "deep" / "b.kvae", packed / "deep" / "c.d.kvae"]
+    assert "1 of 3: " in capsys.readouterr().out
+    compress.run(model, decode=str(packed), output=str(again))
+    for name in arrays:
+        assert (again / name).read_bytes() == (tmp_path / "arrays" / name).read_bytes()
+    assert compress.run(model, decode=str(packed / "a.kvae"), output=str(tmp_path / "x.npy")) == [tmp_path / "x.npy"]
+    assert (tmp_path / "x.npy").read_bytes() == (again / "a.npy").read_bytes()
+    (packed / "a.kvae").write_bytes((packed / "a.kvae").read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"a\.kvae: The block .* is damaged"):
+        compress.run(model, decode=str(packed / "a.kvae"), output=str(tmp_path / "y.npy"))
+    assert not (tmp_path / "y.npy").exists()
+    (tmp_path / "torn.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"torn\.npy is not a whole \.npy file"):
+        compress.run(model, encode=str(tmp_path / "torn.npy"), output=str(tmp_path / "z.kvae"))
+
+
 def argument_names(name) -> set[str]:
     """What a program's flags are for."""
     module = program(name)
@@ -134,7 +160,9 @@ def test_anomaly_finds_malignant_cells(tmp_path, monkeypatch):
     assert "p_value" in tf.saved_model.load("models/1").signatures["score"].structured_outputs
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics"])
+@pytest.mark.parametrize(
+    "name", ["train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress"]
+)
 def test_help_lists_every_flag(name, tmp_path):
     text = ended(name, "--help", folder=tmp_path).stdout
     assert set(re.findall(r"^  --(?:\[no\])?(\w+)", text, flags=re.MULTILINE)) == argument_names(name)
@@ -160,6 +188,8 @@ def test_help_lists_every_flag(name, tmp_path):
     ("export", ("--model", "m.keras", "--saved_models", "file"), "export.py: file cannot be written to"),
     ("anomaly", ("--output", "file/detector.keras"), "anomaly.py: file cannot be written to"),
     ("anomaly", ("--score", "likelihood"), "value should be one of <log_likelihood|elbo|reconstruction|typicality>"),
+    ("compress", ("--model", "m.keras", "--output", "o"), "Give one of --encode and --decode."),
+    ("compress", ("--model", "m.keras", "--encode", "a.npy", "--output", "o"), "compress.py: There is no a.npy. Giv"),
 ])  # fmt: skip
 def test_wrong_flags_are_a_sentence(name, arguments, message, tmp_path):
     (tmp_path / "file").write_text("")

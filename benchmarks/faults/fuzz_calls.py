@@ -138,6 +138,7 @@ GOOD = {
     "plots.rate_distortion": {"curve": "curve"}, "plots.reconstructions": {"x": "X", "means": "vae"},
     "plots.traversals": {"decode": "vae", "code": "Z[0]", "dimensions": "(0, 1)", "steps": "3"},
     "plots.worst": {"x": "X", "means": "vae", "scores": "X[:, 0]", "count": "5"},
+    "compress.encode": {"vae": "bits", "x": "B"}, "compress.decode": {"vae": "bits", "data": "coded"},
     "export.next_version": {"base": "'folder'"}, "export.signature_table": {"signatures": "signatures"},
     "export.saved_model": {"vae": "vae", "path": "'new/1'", "verbose": "False"},
     "anomaly.Detector": {"vae": "vae"}, "anomaly.Detector.calibrate": NEW, "anomaly.Detector.score": NEW,
@@ -205,7 +206,7 @@ class World:
     def build(self) -> None:
         """New models, with the networks of the first ones."""
         one, two = kvae.networks.mlp((4,), 2, hidden=(3,)), kvae.networks.mlp((4,), 2, hidden=(3,), condition=3)
-        self.vae = kvae.VAE(*one)
+        self.vae, self.bits = kvae.VAE(*one), kvae.VAE(*one, likelihood="bernoulli")
         self.conditional = kvae.VAE(*two, likelihood="bernoulli")
         self.autoencoder = kvae.VAE(*one, posterior="deterministic", objective=kvae.objectives.ELBO(beta=0))
         self.models = (self.vae, self.conditional)
@@ -213,6 +214,7 @@ class World:
             self._compile(model)
         self.weights = [model.get_weights() for model in self.models]
         self.names |= {"vae": self.vae, "conditional": self.conditional, "autoencoder": self.autoencoder}
+        self.names |= {"bits": self.bits, "coded": kvae.compress.encode(self.bits, self.names["B"])}
         self.terms = self.vae.terms(self.names["X"])
         self.dynamics = kvae.dynamics.Dynamics(self.vae, "linear")
         self.dynamics.adapt(self.names["T"])

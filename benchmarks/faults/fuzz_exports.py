@@ -9,7 +9,7 @@ import kvae
 
 MODULES = (
     "likelihoods", "posteriors", "priors", "objectives", "schedules", "networks", "data", "callbacks", "evaluate",
-    "plots", "export", "anomaly", "dynamics",
+    "compress", "plots", "export", "anomaly", "dynamics",
 )  # fmt: skip
 # What Keras or kvae calls, with values of their own; CONTRIBUTING.md says what each takes.
 HOOKS = {

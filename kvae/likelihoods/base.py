@@ -14,6 +14,7 @@ from kvae.data.support import Support
 from kvae.families import Family
 from kvae.numerics.arguments import side, undefined
 from kvae.numerics.distributions import independent
+from kvae.numerics.masses import tabulated
 from kvae.numerics.projections import ConvolutionTranspose
 
 
@@ -209,6 +210,19 @@ class Likelihood(Family):
         bias = self.projection.bias
         mean = mean_of(lambda x: x).reshape(-1, bias.shape[0]).mean(axis=0)
         bias.assign(self.matching(np.clip(mean, 1e-3, 1.0 - 1e-3) if self.support.high == 1.0 else mean))
+
+    def masses(self, p, first, width: int):
+        """What `kvae.compress` codes integers by: p(k) of each element for k = first, ..., first + width - 1.
+
+        Args:
+            p: of the batch `[B]`.
+            first: whole numbers `[B, *event_shape]`, in the likelihood's dtype.
+            width: how many.
+
+        Returns:
+            `[B, *event_shape, width]`, 0 outside the support.
+        """
+        return tabulated(p.distribution.log_prob, first, width)
 
     def draw(self, p, uniform):
         """A sample of x from p, out of uniform numbers of the same shape, `[..., *event_shape]`."""

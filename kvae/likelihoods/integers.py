@@ -66,6 +66,10 @@ class Integers(Standardized):
         rest = [np.full(count.shape, start) for start in self.starts()[len(found) - 1 :]]
         return np.concatenate([*found, *rest], axis=-1)
 
+    def masses(self, p, first, width: int):
+        """Those of `kvae.numerics.masses.Mass.table`."""
+        return p.distribution.table(first, width)
+
     def draw(self, p, uniform):
         """The quantile function at uniform numbers: the smallest k with P(X <= k) >= u."""
         return p.distribution.quantile(uniform)

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from kvae.numerics.masses import Mass, bisected, numbers
+from kvae.numerics.masses import Mass, bisected, numbers, window
 
 
 def log_difference(upper, lower, width):
@@ -85,6 +85,10 @@ class Levels(Mass):
 
     def _all_levels(self):
         raise NotImplementedError
+
+    def table(self, first, width: int):
+        """A part of all levels."""
+        return window(self._all_levels(), first, width)
 
     def _numbers(self):
         return tf.range(self.highest + 1.0, dtype=self.dtype)

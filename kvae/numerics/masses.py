@@ -43,6 +43,10 @@ class Mass(tfd.Distribution):
         each = self._log_mass(tf.where(inside, x, tf.zeros_like(x)))
         return tf.where(inside, each, tf.constant(-math.inf, each.dtype))
 
+    def table(self, first, width: int):
+        """The masses of first, first + 1, ..., first + width - 1, `[..., width]`, for whole numbers first `[...]`."""
+        return tf.cast(tabulated(self.log_mass, first, width), self.dtype)
+
     def _log_prob(self, x):
         return tf.cast(self.log_mass(x), self.dtype)
 
@@ -65,6 +69,21 @@ class Mass(tfd.Distribution):
 def numbers(*names: str, event_ndims: int = 0) -> dict:
     """What TensorFlow Probability asks about parameters: how many axes of each belong to one element."""
     return {name: parameter_properties.ParameterProperties(event_ndims=event_ndims) for name in names}
+
+
+def tabulated(log_mass, first, width: int):
+    """The masses of first, ..., first + width - 1, `[..., width]`, by a function from x to log p(x)."""
+    steps = tf.reshape(tf.range(width, dtype=first.dtype), [width] + [1] * first.shape.rank)
+    return tf.transpose(tf.exp(log_mass(first + steps)), [*range(1, first.shape.rank + 1), 0])
+
+
+def window(whole, first, width: int):
+    """Of the masses of 0, 1, ..., K - 1, `[..., K]`, those of first, ..., first + width - 1, 0 beyond both ends."""
+    levels = whole.shape[-1]
+    index = tf.cast(first, tf.int32)[..., tf.newaxis] + tf.range(width)
+    inside = (index >= 0) & (index < levels)
+    found = tf.gather(whole, tf.clip_by_value(index, 0, levels - 1), batch_dims=first.shape.rank)
+    return tf.where(inside, found, tf.zeros_like(found))
 
 
 def bisected(cdf, u, highest):
@@ -110,6 +129,16 @@ class BetaBinomial(Mass):
         g = log_gamma
         choose = math.lgamma(n + 1.0) - g(x + 1.0) - g(n - x + 1.0)
         return choose + (g(x + a) - g(a)) + (g(n - x + b) - g(b)) - (g(a + b + n) - g(a + b))
+
+    def table(self, first, width: int):
+        """A part of all masses, by the ratios p(k + 1) / p(k), which take one logarithm each."""
+        (a, b), n = self._ends(), float(self.count)
+        k = tf.range(n, dtype=tf.float64)
+        a, b = a[..., tf.newaxis], b[..., tf.newaxis]
+        ratios = tf.math.log((n - k) * (k + a) / ((k + 1.0) * (n - k - 1.0 + b)))
+        start = self._log_mass(tf.zeros([], tf.float64))[..., tf.newaxis]
+        whole = tf.exp(tf.concat([start, start + tf.cumsum(ratios, axis=-1)], axis=-1))
+        return window(tf.cast(whole, self.dtype), first, width)
 
     def _mean(self):
         return self.count * tf.sigmoid(self.logits)

@@ -51,6 +51,10 @@ class AutoregressiveMass(keras.layers.Layer):
         minus = tf.nn.sparse_softmax_cross_entropy_with_logits(flat, self.head(self._hidden(flat)))
         return tf.reshape(-tf.reduce_sum(minus, axis=-1), tf.shape(indices)[:-1])
 
+    def masses(self, indices):
+        """The mass of each code at each position, given the indices `[N, M]` before it, `[N, M, K]`."""
+        return tf.nn.softmax(self.head(self._hidden(indices)))
+
     def draw(self, uniform):
         """Indices of uniform numbers `[..., M]`, one position after the other."""
         flat = tf.reshape(uniform, [-1, self.positions])

@@ -20,6 +20,11 @@ class UniformMass(keras.layers.Layer):
         """-M log K, `[...]`, for indices `[..., M]`."""
         return tf.fill(tf.shape(indices)[:-1], tf.constant(-self.positions * math.log(self.codes), self.compute_dtype))
 
+    def masses(self, indices):
+        """The mass of each code at each position, `[1, M, K]`; of what comes before it does not depend."""
+        del indices
+        return tf.fill([1, self.positions, self.codes], tf.constant(1.0 / self.codes, self.compute_dtype))
+
     def draw(self, uniform):
         """Indices of uniform numbers of the same shape."""
         return tf.minimum(tf.cast(uniform * self.codes, tf.int32), self.codes - 1)
@@ -37,6 +42,11 @@ class CategoricalMass(keras.layers.Layer):
         """The sum over the positions of log p_m(k_m), `[...]`, for indices `[..., M]`."""
         logs = tf.reshape(tf.nn.log_softmax(self.logits), [-1])
         return tf.reduce_sum(tf.gather(logs, indices + np.arange(self.positions, dtype=np.int32) * self.codes), axis=-1)
+
+    def masses(self, indices):
+        """The mass of each code at each position, `[1, M, K]`."""
+        del indices
+        return tf.nn.softmax(self.logits)[None]
 
     def draw(self, uniform):
         """Indices of uniform numbers `[..., M]`."""

@@ -12,6 +12,7 @@ from tests.messages import (
     about_anomalies,
     about_batches,
     about_codes,
+    about_compression,
     about_data,
     about_dynamics,
     about_estimates,
@@ -26,9 +27,8 @@ from tests.messages import (
 )
 
 TABLES = (
-    about_anomalies, about_batches, about_codes, about_data, about_dynamics, about_estimates, about_files, about_models,
-    about_numbers,
-    about_own_parts, about_plots, about_sources, about_training,
+    about_anomalies, about_batches, about_codes, about_compression, about_data, about_dynamics, about_estimates,
+    about_files, about_models, about_numbers, about_own_parts, about_plots, about_sources, about_training,
 )  # fmt: skip
 ROWS = [
     pytest.param(place, *row, id=f"{place}-{number}")
