@@ -40,11 +40,10 @@ def advise(split: Split, likelihood: Explains, wide=None) -> None:
         return
     wide = x if wide is None else wide[: len(x)]
     mask = np.isfinite(x) if split.mask is None else np.asarray(split.mask[: len(x)], bool)
-    names = None if split.columns is None else np.asarray(split.columns)
+    names = np.asarray(split.columns or range(x.shape[-1]), object)
     for columns, one in likelihood.groups.values() or [(slice(None), likelihood)]:
         x_, mask_, wide_ = (array[..., columns] for array in (x, mask, wide))
-        names_ = None if names is None else names[columns].tolist()
-        for text in (_range(x_, mask_, one, wide_), _one_hot(x_, one, names_)):
+        for text in (_range(x_, mask_, one, wide_), _one_hot(x_, one, names[columns])):
             if text:
                 warnings.warn(text, stacklevel=4)
 
@@ -96,7 +95,7 @@ def _strange(x: np.ndarray, mask: np.ndarray, likelihood: Explains) -> str | Non
     )
 
 
-def _one_hot(x: np.ndarray, likelihood: HasSupport, columns: list[str] | None) -> str | None:
+def _one_hot(x: np.ndarray, likelihood: HasSupport, names: np.ndarray) -> str | None:
     """For one-hot positions `[N, L, K]`, or two columns or more `[N, D]` of a table that hold only 0 and 1."""
     binary = ((x == 0) | (x == 1)).all(axis=0)
     if x.ndim == 3 and x.shape[-1] > 1 and binary.all() and (x.sum(axis=-1) == 1).all():
@@ -108,9 +107,9 @@ def _one_hot(x: np.ndarray, likelihood: HasSupport, columns: list[str] | None) -
     if x.ndim == 2 and likelihood.support.low == -np.inf and len(x) > 2:
         found = np.flatnonzero(binary & (x.min(axis=0) < x.max(axis=0)))
         if 0 < len(found) < x.shape[1]:
-            names = [columns[i] if columns else int(i) for i in found[:8]]
             return (
-                f"The columns {names} hold only 0 and 1. {type(likelihood).__name__} takes them for real numbers, so "
-                "that draws lie outside [0, 1]: round them, or write a likelihood over the classes (CONTRIBUTING.md)."
+                f"The columns {names[found[:8]].tolist()} hold only 0 and 1. {type(likelihood).__name__} takes them "
+                "for real numbers, so that draws lie outside [0, 1]: round them, or give them a Bernoulli() of their "
+                "own by kvae.likelihoods.Joint."
             )
     return None

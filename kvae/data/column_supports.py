@@ -44,8 +44,8 @@ class ColumnSupports:
     def outside(self, x):
         """True at each element of x `[..., D]` (NumPy or TensorFlow) that does not belong; NaN and inf never do."""
         low, high = self.ends if isinstance(x, np.ndarray) else (tf.constant(end, x.dtype) for end in self.ends)
-        inside = (x >= low) & (x <= high)  # NaN is neither
-        return ~(inside & ((x % 1.0 == 0.0) | ~self._integer))
+        with np.errstate(invalid="ignore"):
+            return ~((x >= low) & (x <= high) & ((x % 1.0 == 0.0) | ~self._integer))  # NaN is neither
 
     def contains(self, x: np.ndarray, mask: np.ndarray | None = None) -> bool:
         """Whether every element of x belongs, or every one where the mask is True."""

@@ -24,13 +24,19 @@ def mean(data, likelihood: HasSupport, function=None) -> tuple[np.ndarray, np.nd
     return np.where(count > 0, total / np.maximum(count, 1), function(neutral[None])[0]), count
 
 
-def random_rows(data, likelihood: HasSupport, condition_shape, n: int, seed: int) -> Batch:
-    """n examples at random by the seed, without repetition where there are as many; the data are read once."""
-    random, kept, keys = np.random.default_rng(seed), None, np.zeros(0)
+def random_rows(data, likelihood: HasSupport, condition_shape, n: int, seed: int, without=()) -> Batch:
+    """n examples at random by the seed, without repetition where there are as many; the data are read once.
+
+    Those with the numbers `without` are left out.
+    """
+    random, kept, keys, first = np.random.default_rng(seed), None, np.zeros(0), 0
     for batch in batches(data, likelihood, condition_shape):
-        keys = np.concatenate([keys, random.random(len(batch.x))])
+        own = random.random(len(batch.x))
+        own[np.isin(np.arange(first, first + len(own)), without)] = np.inf
+        keys, first = np.concatenate([keys, own]), first + len(own)
         kept = batch if kept is None else Batch(*map(_both, kept, batch))
         best = np.argsort(keys)[:n]
+        best = best[np.isfinite(keys[best])]
         keys, kept = keys[best], kept.map(lambda array, rows=best: np.asarray(array)[rows])
     assert kept is not None
     return kept.map(lambda array: np.resize(array, (n, *array.shape[1:])))

@@ -102,22 +102,22 @@ class Normal(LocationScale):
         return self._independent(self._in_units(tfd.Normal(*self._location_and_scale(features))))
 
     def _set_scale(self, square) -> None:
+        if is_number(self.scale):
+            self.scale = max(float(np.sqrt(np.mean(square))), self.floor)
         if self.scale == "optimal":
             self.mean_square.assign(square)
         if self.scale == "learned":
             super()._set_scale(square)
 
     def fitted(self, mean_of, count):
-        """Mean and standard deviation of x: one of all elements, unless there is one of each element or channel."""
+        """Mean and standard deviation of x, the latter of what has a scale of its own; a number is fitted, too."""
         if self.has_unit:
             return super().fitted(mean_of, count)
         mean = mean_of(lambda x: x)
-        square = float((count * mean_of(lambda x: np.square(x - mean))).sum() / count.sum())
+        square = mean_of(lambda x: np.square(x - mean))
         if self.scale == "local":
-            return np.concatenate([mean, np.full(mean.shape, self._raw(square))], axis=-1)
-        if is_number(self.scale):
-            self.scale = max(math.sqrt(square), self.floor)
-        self._set_scale(square)
+            return self._with_scale(mean, square, count)
+        self._set_scale((count * square).sum() / count.sum())
         return mean
 
     def calibrated(self, x, p, weight, mask=None) -> tfd.Distribution:

@@ -76,9 +76,12 @@ class LatentVariableModel(Trainer):
         self.likelihood.adapt(lambda function: statistics.mean(data, self.likelihood, function)[0])
         self.prior.adapt(lambda n: self.random_examples(data, n, self.seed))
 
-    def random_examples(self, data, n: int, seed: int) -> tuple:
-        """n examples by the seed as the encoder gets them, `[n, *event_shape]`, and their conditions or None."""
-        batch = self.prepared(statistics.random_rows(data, self.likelihood, self.condition_shape, n, seed))
+    def random_examples(self, data, n: int, seed: int, without=()) -> tuple:
+        """n examples by the seed as the encoder gets them, `[n, *event_shape]`, and their conditions or None.
+
+        Those with the numbers `without` are left out.
+        """
+        batch = self.prepared(statistics.random_rows(data, self.likelihood, self.condition_shape, n, seed, without))
         return self.likelihood.seen(batch.x), batch.condition
 
     # ---- one step, for training and evaluation alike ----

@@ -59,7 +59,12 @@ def fit_prior(vae, data, prior, validation_data, steps, batch_size, learning_rat
     conditions.shape_of(vae.encoder, vae.decoder, new)
     data = inputs.repeatable(data)
     codes, start = Codes(vae, data, seed), [weight.numpy() for weight in new.weights]
-    judged = codes if validation_data is None else Codes(vae, validation_data, seed)
+    held_out = judged = codes if validation_data is None else Codes(vae, validation_data, seed)
+    kept, others = np.zeros(0, int), np.arange(len(codes))
+    if validation_data is None and len(codes) >= _FEWEST:
+        most = max(len(codes) // 10, min(_HELD_OUT, len(codes) // 4))
+        kept, others = np.split(np.random.default_rng(seed).permutation(len(codes)), [most])
+        held_out = codes.part(kept)
     before = judged.log_prob(old, samples)
     if new is not old:
         resolve.build_prior(new, vae)
@@ -67,11 +72,12 @@ def fit_prior(vae, data, prior, validation_data, steps, batch_size, learning_rat
         _put(vae, new)
         check_parts(vae)
         if new is not old:
-            new.adapt(lambda n: vae.random_examples(data, n, seed))
-        held_out = None if validation_data is None else judged
-        history, best = _fitted(codes, held_out, new, steps, batch_size, learning_rate, samples, seed)
+            new.adapt(lambda n: vae.random_examples(data, n, seed, kept))
+        history, best = np.zeros(0), 0
+        if new.trainable_variables and not new.fit_codes(codes.draws(samples), seed):
+            history, best = _fitted(codes.part(others), held_out, new, steps, batch_size, learning_rate, samples, seed)
         after = judged.log_prob(new, samples)
-        if not np.isfinite(after).all():
+        if not (np.isfinite(after).all() and np.isfinite(history).all()):
             raise FloatingPointError(
                 f"log p(z) under the fitted {type(new).__name__} is not finite. Give a smaller learning_rate; the "
                 "model keeps its prior."
@@ -127,6 +133,10 @@ class Codes:
         found.conditions = None if self.conditions is None else tf.gather(self.conditions, rows)
         return found
 
+    def draws(self, samples: int) -> np.ndarray:
+        """The first draws of each code, `[samples * N, D]`."""
+        return np.concatenate([self.draw(number) for number in range(samples)])
+
     def draw(self, number: int) -> tf.Tensor:
         """Draw number `number` of each code, `[N, D]`."""
         stream = tf.constant(noise.FITTING - number, tf.int64)
@@ -167,18 +177,10 @@ _JUDGED = 2**32  # the numbers of draws by which a prior is judged begin here
 
 
 def _fitted(
-    codes: Codes, held_out: Codes | None, prior, steps, batch_size, learning_rate, samples, seed
+    codes: Codes, held_out: Codes, prior, steps, batch_size, learning_rate, samples, seed
 ) -> tuple[np.ndarray, int]:
-    """Fit a prior, at once or by so many steps: the history, and the step whose weights are kept."""
-    if not prior.trainable_variables:
-        return np.zeros(0), 0
-    if prior.fit_codes(np.concatenate([codes.draw(number) for number in range(samples)]), seed):
-        return np.zeros(0), 0
-    if held_out is None and len(codes) >= _FEWEST:
-        rows, most = np.random.default_rng(seed).permutation(len(codes)), len(codes) // 4
-        first, rest = np.split(rows, [max(len(rows) // 10, min(_HELD_OUT, most))])
-        held_out, codes = codes.part(first), codes.part(rest)
-    best = _Best(prior, held_out or codes, samples)
+    """Fit a prior by so many steps: the history, and the step whose weights are kept, the best on what is held out."""
+    best = _Best(prior, held_out, samples)
     batch_size = min(batch_size, len(codes))
     batches = len(codes) // batch_size
     passes = -(-steps // batches)

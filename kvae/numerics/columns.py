@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 from tensorflow_probability import distributions as tfd
 
 from kvae.numerics.distributions import independent
@@ -96,5 +97,5 @@ class Columns(tfd.Distribution):
         return self._of_each("variance")
 
     def _sample_n(self, n, seed=None):
-        seeds = tf.unstack(tf.random.experimental.stateless_split(seed, len(self.parts)))
+        seeds = tf.unstack(tfp.random.split_seed(seed, len(self.parts)))
         return self._joined([part.sample(n, seed=one) for part, one in zip(self.parts, seeds, strict=True)])

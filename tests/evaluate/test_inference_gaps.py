@@ -106,7 +106,7 @@ class GapsTest(tf.test.TestCase, parameterized.TestCase):
         log_ratio = -0.5 * z**2 + 0.5 * ((z - 0.3) / 0.7) ** 2 + np.log(0.7)
         sums = _RunningSums()
         for part in np.split(np.arange(100), [30, 70]):
-            sums.add(log_px_z[part], log_ratio[part])
+            sums.add(log_px_z[part, :, None], log_ratio[part])
         log_p, ess, reconstruction, _, rate, _, elbo_variance, gap_variance = sums.result(
             None if kl is None else np.full(3000, kl)
         )

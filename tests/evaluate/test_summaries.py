@@ -132,6 +132,18 @@ class IndependentPixelsTest(tf.test.TestCase):
         by_hand = (-0.5 * np.log(2 * np.pi * s2) - 0.5 * (x[60:] - mean) ** 2 / s2).sum(1).mean()
         self.assertAllClose(kvae.evaluate.independent_pixels(vae, x[:60], x[60:]).mean, by_hand, rtol=1e-5)
 
+    def test_normals_of_unlike_scales(self):
+        """With scales of their own each column has its own; a fixed number is fitted, too."""
+        x = (np.random.default_rng(0).normal(size=(100, 6)) * [1.0, 1.0, 1.0, 1.0, 1.0, 100.0]).astype(np.float32)
+        squares = np.square(x - x.mean(0)).mean(0).astype(np.float64)
+        own, pooled = (-0.5 * (np.log(2 * np.pi * s2) + squares / s2).sum() for s2 in (squares, squares.mean()))
+        for scale, per, expected in (
+            ("local", "all", own), ("local", "element", own), (0.1, "element", own), (0.1, "all", pooled)
+        ):  # fmt: skip
+            vae = make_vae(likelihood=lambda scale=scale, per=per: kvae.likelihoods.Normal(scale, per=per))
+            found = kvae.evaluate.independent_pixels(vae, x, x).mean
+            self.assertAllClose(found, expected, rtol=2e-5, msg=f"{scale}, {per}")
+
     def test_continuous_bernoulli_matches_the_mean(self):
         x = np.random.default_rng(0).beta(2, 5, (300, 6)).astype(np.float32)
         vae = make_vae(likelihood=kvae.likelihoods.ContinuousBernoulli)

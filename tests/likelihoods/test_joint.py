@@ -266,6 +266,19 @@ def test_advice_is_given_group_by_group():
         vae.fit(x, verbose=0)
 
 
+def test_advice_has_the_columns_of_x():
+    x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    x[:, 3] = x[:, 3] > 0
+    likelihood = Joint({"a": ((0, 4), Normal()), "b": ((1, 2, 3), Normal())})
+    vae = kvae.VAE(*kvae.networks.mlp((5,), 2, hidden=()), likelihood=likelihood)
+    vae.compile("adam")
+    with pytest.warns(
+        UserWarning,
+        match=r"The columns \[3\] hold only 0 and 1. .* a Bernoulli\(\) of their own by kvae.likelihoods.Joint",
+    ):
+        vae.fit(x, verbose=0)
+
+
 def test_columns_in_a_graph():
     """With an open batch, and by XLA: the same numbers."""
     order = Order([[2, 0], [1]])
@@ -290,6 +303,7 @@ def test_columns_in_a_graph():
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     p = Columns([tfd.Normal(m, 1.0), tfd.Bernoulli(logits)], order)
     assert p.batch_shape == (4, 3) and list(p.batch_shape_tensor()) == [4, 3]
+    assert p.sample(2).shape == p.sample(2, seed=3).shape == (2, 4, 3)
     drawn = p.sample(20_000, seed=[1, 2]).numpy()
     error = np.abs(drawn.mean(0) - p.mean().numpy()) / (drawn.std(0) / np.sqrt(20_000))
     assert error.max() < 4.0

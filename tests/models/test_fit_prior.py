@@ -130,6 +130,26 @@ class FitPriorTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(0, steps["default"])
         self.assertLess(steps["default"], steps["none"])
 
+    def test_pseudo_inputs_are_not_among_the_codes_held_out(self):
+        """Else the start, examples of the data, could not be bettered on them."""
+        vae = made()
+        fit = vae.fit_prior(X[:400], kvae.priors.VampPrior(300), steps=100, learning_rate=0.01)
+        self.assertGreater(fit.best_step, 0)
+        seen = []
+        vae.random_examples = lambda data, n, seed, without=(): (
+            seen.append(without) or kvae.VAE.random_examples(vae, data, n, seed, without)
+        )
+        vae.fit_prior(X[:400], kvae.priors.VampPrior(5), steps=1)
+        self.assertLen(seen[0], 100)  # up to a quarter
+
+    def test_steps_that_diverge_are_an_error(self):
+        vae = made()
+        before = [w.numpy() for w in vae.weights]
+        with self.assertRaisesRegex(FloatingPointError, "is not finite. Give a smaller learning_rate"):
+            vae.fit_prior(X, kvae.priors.Flow("coupling"), steps=60, learning_rate=1e30)
+        for weight, value in zip(vae.weights, before, strict=True):
+            self.assertAllEqual(weight, value)
+
     def test_a_conditional_prior_is_fitted_with_the_conditions(self):
         """By gradients: each class gets the mean and the scale of its codes."""
         keras.utils.set_random_seed(0)
