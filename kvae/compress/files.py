@@ -72,8 +72,8 @@ def decode(vae, data, condition=None, verbose: bool | str = "auto") -> np.ndarra
     """The x of `encode`, of its shape and dtype.
 
     It is x, or there is an error: all checksums are compared before x is returned. Networks give the same numbers on
-    the same kind of processor with the same versions of TensorFlow, Keras and kvae. Where they give others, decoding
-    fails.
+    the same kind of processor with the same versions of TensorFlow, Keras and kvae and the same variables of oneDNN.
+    Where they give others, decoding fails.
 
     Args:
         vae: the model that encoded; one that was saved and loaded is the same.
@@ -110,7 +110,7 @@ def decode(vae, data, condition=None, verbose: bool | str = "auto") -> np.ndarra
                 raise ValueError(
                     "The data are whole, but the networks give other numbers here than where they were encoded, so "
                     f"that they cannot be decoded. They were made with {header.made}; here are {made_with()}. Decode "
-                    "with the same versions on the same kind of processor."
+                    "with the same versions and variables on the same kind of processor."
                 )
             x[first : first + count] = (found + coder.elements.low).reshape(-1, *header.shape)
             first += count

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 
 import keras
@@ -13,6 +14,7 @@ from kvae.compress.container import digest
 
 _PARTS = ("encoder", "decoder", "posterior", "likelihood", "prior")
 _ASIDE = ("trainable", "frozen")
+_SETTINGS = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA")  # of the environment: sums get another order
 
 
 def model_hash(vae) -> str:
@@ -46,10 +48,13 @@ def _renamed(config, names: dict[str, str]):
 
 
 def made_with() -> str:
-    """The versions of what computes, and the processor."""
+    """The versions of what computes, the processor with its widest instructions, and what oneDNN was told."""
     constriction = importlib.metadata.version("constriction")
     devices = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    instructions = np.show_config(mode="dicts")["SIMD Extensions"]
+    widest = (instructions["found"] or instructions["baseline"])[-1]
+    told = "".join(f", {name}={os.environ[name]}" for name in _SETTINGS if name in os.environ)
     return (
         f"kvae {VERSION}, TensorFlow {tf.__version__}, Keras {keras.__version__}, constriction {constriction}, "
-        f"{platform.machine()} {devices}"
+        f"{platform.machine()} {widest} {devices}{told}"
     )

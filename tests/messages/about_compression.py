@@ -152,7 +152,7 @@ ROWS = {
             lambda: _other_numbers("decode"),
             "The data are whole, but the networks give other numbers here than where they were encoded, so that they "
             "cannot be decoded. They were made with kvae .*, TensorFlow .*; here are kvae .*. Decode with the same "
-            "versions on the same kind of processor",
+            "versions and variables on the same kind of processor",
         ),
     ],
     "compress.files._coder": [
