@@ -7,6 +7,7 @@ from kvae.compress.container import Header, Writer, blocks_of, check_of, digest,
 from kvae.compress.elements import MOST
 from kvae.compress.fingerprint import made_with, model_hash
 from kvae.compress.latents import BATCH
+from kvae.compress.stack import check_installed
 from kvae.data import conditions, inputs
 from kvae.data.arrays import is_pipeline, table
 from kvae.data.column_supports import ColumnSupports
@@ -122,9 +123,11 @@ def _coder(vae) -> Blocks:
 
     Raises:
         TypeError: for what is no model.
+        ImportError: without the package constriction.
         ValueError: for one that cannot be coded with.
     """
     check_model(vae)
+    check_installed()
     likelihood = vae.likelihood
     if isinstance(likelihood.support, ColumnSupports):
         raise ValueError(

@@ -1,6 +1,7 @@
 """Messages about compression: place to (call, message[, type])."""
 
 import functools
+import importlib.metadata
 import sys
 from unittest import mock
 
@@ -60,7 +61,9 @@ def _overflowed():
 
 
 def _without():
-    with mock.patch.dict(sys.modules, constriction=None):
+    """Neither the module nor what was noted when it was installed."""
+    other = mock.patch("importlib.metadata.version", side_effect=importlib.metadata.PackageNotFoundError("constriction"))
+    with other, mock.patch.dict(sys.modules, constriction=None):
         compress.encode(_model(), BITS)
 
 
@@ -75,7 +78,7 @@ def _poisson():
 
 START = len(container.MAGIC)
 ROWS = {
-    "compress.stack._constriction": [
+    "compress.stack.check_installed": [
         (_without, r'needs the package constriction: pip install "kvae-keras\[compress\]"', ImportError),
     ],
     "compress.stack._rows": [
