@@ -42,6 +42,8 @@ def encode(vae, x, condition=None, verbose: bool | str = "auto") -> bytes:
     """
     coder = _coder(vae)
     batch = inputs.examples(x, vae.likelihood, vae.condition_shape, condition)
+    if not len(batch.x):
+        raise ValueError("The data are empty: kvae.compress codes one example or more. Give x with some.")
     if batch.mask is not None and not np.all(batch.mask):
         raise ValueError("x has missing values, which kvae.compress does not code. Fill them in first: vae.impute(x).")
     values = np.asarray(batch.x).reshape(len(batch.x), -1)

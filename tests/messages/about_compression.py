@@ -128,6 +128,10 @@ ROWS = {
     ],
     "compress.files.encode": [
         (
+            lambda: compress.encode(_model(), BITS[:0]),
+            "The data are empty: kvae.compress codes one example or more. Give x with some",
+        ),
+        (
             lambda: compress.encode(_model(), {"x": BITS, "mask": X < 0.5}),
             r"missing values, which kvae.compress does not code. Fill them in first: vae.impute\(x\)",
         ),
