@@ -5,7 +5,7 @@ import numpy as np
 from kvae.compress.blocks import Blocks
 from kvae.compress.container import Header, Writer, blocks_of, check_of, digest, header_of
 from kvae.compress.elements import MOST
-from kvae.compress.fingerprint import made_with, model_hash
+from kvae.compress.fingerprint import made_with, model_hash, renew_where_changed
 from kvae.compress.latents import BATCH
 from kvae.compress.stack import check_installed
 from kvae.data import conditions, inputs
@@ -72,7 +72,7 @@ def encode(vae, x, condition=None, verbose: bool | str = "auto") -> bytes:
 
 
 def decode(vae, data, condition=None, verbose: bool | str = "auto") -> np.ndarray:
-    """The x of `encode`, of its shape and dtype.
+    """The x of `encode`, of its shape and dtype; float32 where x was a pipeline or a sparse matrix.
 
     It is x, or there is an error: all checksums are compared before x is returned. Networks give the same numbers on
     the same kind of processor with the same versions of TensorFlow, Keras and kvae and the same variables of oneDNN.
@@ -142,6 +142,7 @@ def _coder(vae) -> Blocks:
             "density gives no length of a code. Images of 8 bits fit kvae.likelihoods.BetaBinomial(255) or "
             "DiscretizedLogistic(256), binary data Bernoulli, counts Poisson or NegativeBinomial."
         )
+    renew_where_changed(vae)
     return Blocks.of(vae)
 
 

@@ -29,8 +29,14 @@ def model_hash(vae) -> str:
     return digest(*content, size=16).hex()
 
 
+def renew_where_changed(vae) -> None:
+    """Forget what was compiled where the configuration is another now, as after `layer.activation = ...`."""
+    if vae.methods.get("compress configuration", lambda: _configuration(vae)) != _configuration(vae):
+        vae.renew()
+
+
 def _configuration(vae) -> bytes:
-    """Of all parts, as what was compiled has it."""
+    """Of all parts."""
     parts = [getattr(vae, name) for name in _PARTS]
     layers = [layer for part in parts for layer in part._flatten_layers()]
     names = {layer.name: f"layer {number}" for number, layer in reversed(list(enumerate(layers)))}

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import sparse
 from tensorflow_probability import distributions as tfd
 
 import kvae
@@ -134,6 +135,27 @@ def test_a_loaded_model_decodes(tmp_path):
     bias.assign(np.nextafter(bias.numpy(), np.float32(1.0)))
     with pytest.raises(ValueError, match=r"Another model encoded these data.*Give the model with the weights"):
         kvae.compress.decode(vae, content)
+
+
+def test_a_configuration_that_is_changed(tmp_path):
+    """What was compiled before does not encode for the model as it is now."""
+    vae = make_vae(likelihood=LIKELIHOODS["bernoulli"], compiled=False)
+    x = np.random.default_rng(0).integers(0, 2, (40, 6)).astype(np.uint8)
+    before = kvae.compress.encode(vae, x)
+    for layer in vae.decoder.layers:
+        if isinstance(layer, keras.layers.Dense):
+            layer.activation = keras.activations.softsign
+    content = kvae.compress.encode(vae, x)
+    vae.save(tmp_path / "m.keras")
+    same(x, kvae.compress.decode(kvae.load_model(tmp_path / "m.keras"), content))
+    with pytest.raises(ValueError, match="Another model encoded these data"):
+        kvae.compress.decode(vae, before)
+
+
+def test_sparse_rows_come_back_dense():
+    vae = restarted(likelihood=LIKELIHOODS["bernoulli"])
+    x = np.random.default_rng(0).integers(0, 2, (40, 6)).astype(np.uint8)
+    same(x.astype(np.float32), kvae.compress.decode(vae, kvae.compress.encode(vae, sparse.csr_matrix(x))))
 
 
 def test_the_objective_and_names_do_not_count():
