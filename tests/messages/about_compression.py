@@ -62,8 +62,8 @@ def _overflowed():
 
 def _without():
     """Neither the module nor what was noted when it was installed."""
-    other = mock.patch("importlib.metadata.version", side_effect=importlib.metadata.PackageNotFoundError("constriction"))
-    with other, mock.patch.dict(sys.modules, constriction=None):
+    missing = importlib.metadata.PackageNotFoundError("constriction")
+    with mock.patch("importlib.metadata.version", side_effect=missing), mock.patch.dict(sys.modules, constriction=None):
         compress.encode(_model(), BITS)
 
 
