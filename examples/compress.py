@@ -82,12 +82,15 @@ def _decoded(vae, before: Path, after: Path) -> int:
 
 
 def _replace(path: Path, write) -> None:
-    """Under a temporary name, then renamed."""
+    """Under a temporary name, then renamed; nothing is left where that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        write(file)
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _define_flags():

@@ -142,6 +142,18 @@ def test_compress_gives_files_and_folders_back(tmp_path, capsys):
         compress.run(model, encode=str(tmp_path / "torn.npy"), output=str(tmp_path / "z.kvae"))
 
 
+def test_compress_leaves_no_half_of_a_file(tmp_path):
+    def full(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "a.kvae").write_bytes(b"before")
+    with pytest.raises(OSError, match="No space left"):
+        program("compress")._replace(tmp_path / "a.kvae", full)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.kvae"]
+    assert (tmp_path / "a.kvae").read_bytes() == b"before"
+
+
 def argument_names(name) -> set[str]:
     """What a program's flags are for."""
     module = program(name)

@@ -5,8 +5,9 @@ import numpy as np
 from kvae.compress.blocks import Blocks
 from kvae.compress.container import Header, Writer, blocks_of, check_of, digest, header_of
 from kvae.compress.elements import MOST
-from kvae.compress.fingerprint import made_with, model_hash
+from kvae.compress.fingerprint import made_with, model_hash, renew_where_changed
 from kvae.compress.latents import BATCH
+from kvae.compress.stack import check_installed
 from kvae.data import conditions, inputs
 from kvae.data.arrays import is_pipeline, table
 from kvae.data.column_supports import ColumnSupports
@@ -41,6 +42,8 @@ def encode(vae, x, condition=None, verbose: bool | str = "auto") -> bytes:
     """
     coder = _coder(vae)
     batch = inputs.examples(x, vae.likelihood, vae.condition_shape, condition)
+    if not len(batch.x):
+        raise ValueError("The data are empty: kvae.compress codes one example or more. Give x with some.")
     if batch.mask is not None and not np.all(batch.mask):
         raise ValueError("x has missing values, which kvae.compress does not code. Fill them in first: vae.impute(x).")
     values = np.asarray(batch.x).reshape(len(batch.x), -1)
@@ -69,11 +72,11 @@ def encode(vae, x, condition=None, verbose: bool | str = "auto") -> bytes:
 
 
 def decode(vae, data, condition=None, verbose: bool | str = "auto") -> np.ndarray:
-    """The x of `encode`, of its shape and dtype.
+    """The x of `encode`, of its shape and dtype; float32 where x was a pipeline or a sparse matrix.
 
     It is x, or there is an error: all checksums are compared before x is returned. Networks give the same numbers on
-    the same kind of processor with the same versions of TensorFlow, Keras and kvae. Where they give others, decoding
-    fails.
+    the same kind of processor with the same versions of TensorFlow, Keras and kvae and the same variables of oneDNN.
+    Where they give others, decoding fails.
 
     Args:
         vae: the model that encoded; one that was saved and loaded is the same.
@@ -110,7 +113,7 @@ def decode(vae, data, condition=None, verbose: bool | str = "auto") -> np.ndarra
                 raise ValueError(
                     "The data are whole, but the networks give other numbers here than where they were encoded, so "
                     f"that they cannot be decoded. They were made with {header.made}; here are {made_with()}. Decode "
-                    "with the same versions on the same kind of processor."
+                    "with the same versions and variables on the same kind of processor."
                 )
             x[first : first + count] = (found + coder.elements.low).reshape(-1, *header.shape)
             first += count
@@ -122,9 +125,11 @@ def _coder(vae) -> Blocks:
 
     Raises:
         TypeError: for what is no model.
+        ImportError: without the package constriction.
         ValueError: for one that cannot be coded with.
     """
     check_model(vae)
+    check_installed()
     likelihood = vae.likelihood
     if isinstance(likelihood.support, ColumnSupports):
         raise ValueError(
@@ -137,6 +142,7 @@ def _coder(vae) -> Blocks:
             "density gives no length of a code. Images of 8 bits fit kvae.likelihoods.BetaBinomial(255) or "
             "DiscretizedLogistic(256), binary data Bernoulli, counts Poisson or NegativeBinomial."
         )
+    renew_where_changed(vae)
     return Blocks.of(vae)
 
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 
 import keras
@@ -13,6 +14,7 @@ from kvae.compress.container import digest
 
 _PARTS = ("encoder", "decoder", "posterior", "likelihood", "prior")
 _ASIDE = ("trainable", "frozen")
+_SETTINGS = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA")  # of the environment: sums get another order
 
 
 def model_hash(vae) -> str:
@@ -27,8 +29,14 @@ def model_hash(vae) -> str:
     return digest(*content, size=16).hex()
 
 
+def renew_where_changed(vae) -> None:
+    """Forget what was compiled where the configuration is another now, as after `layer.activation = ...`."""
+    if vae.methods.get("compress configuration", lambda: _configuration(vae)) != _configuration(vae):
+        vae.renew()
+
+
 def _configuration(vae) -> bytes:
-    """Of all parts, as what was compiled has it."""
+    """Of all parts."""
     parts = [getattr(vae, name) for name in _PARTS]
     layers = [layer for part in parts for layer in part._flatten_layers()]
     names = {layer.name: f"layer {number}" for number, layer in reversed(list(enumerate(layers)))}
@@ -46,10 +54,13 @@ def _renamed(config, names: dict[str, str]):
 
 
 def made_with() -> str:
-    """The versions of what computes, and the processor."""
+    """The versions of what computes, the processor with its widest instructions, and what oneDNN was told."""
     constriction = importlib.metadata.version("constriction")
     devices = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    instructions = np.show_config(mode="dicts")["SIMD Extensions"]
+    widest = (instructions["found"] or instructions["baseline"])[-1]
+    told = "".join(f", {name}={os.environ[name]}" for name in _SETTINGS if name in os.environ)
     return (
         f"kvae {VERSION}, TensorFlow {tf.__version__}, Keras {keras.__version__}, constriction {constriction}, "
-        f"{platform.machine()} {devices}"
+        f"{platform.machine()} {widest} {devices}{told}"
     )

@@ -18,7 +18,7 @@ class Stack:
     """
 
     def __init__(self, words: np.ndarray | None = None):
-        constriction = _constriction()
+        constriction = check_installed()
         self.models = constriction.stream.model
         coder = constriction.stream.stack.AnsCoder
         self._coder = coder() if words is None else coder(np.ascontiguousarray(words, np.uint32))
@@ -64,7 +64,12 @@ class Stack:
         return self._coder.decode(self.models.Uniform(), _int32(sizes))
 
 
-def _constriction():
+def check_installed():
+    """The package constriction.
+
+    Raises:
+        ImportError: where it is missing.
+    """
     try:
         import constriction
     except ImportError as error:

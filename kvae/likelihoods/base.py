@@ -222,7 +222,14 @@ class Likelihood(Family):
         Returns:
             `[B, *event_shape, width]`, 0 outside the support.
         """
-        return tabulated(p.distribution.log_prob, first, width)
+        ends = self.support.low, self.support.high
+
+        def log_prob(k):
+            inside = (k >= ends[0]) & (k <= ends[1])
+            each = p.distribution.log_prob(tf.where(inside, k, tf.constant(ends[0], k.dtype)))
+            return tf.where(inside, each, tf.constant(-math.inf, each.dtype))
+
+        return tabulated(log_prob, first, width)
 
     def draw(self, p, uniform):
         """A sample of x from p, out of uniform numbers of the same shape, `[..., *event_shape]`."""

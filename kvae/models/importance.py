@@ -209,7 +209,8 @@ def importance_weighted(vae, batch: Batch, q, draws: Callable, samples: int) -> 
         beyond = first + tf.range(count)[:, None] >= samples  # of the last part
         log_w = tf.where(beyond, tf.constant(-math.inf, log_px_z.dtype), log_px_z - log_ratio)
         now = tf.maximum(largest, tf.reduce_max(log_w, axis=0))
-        shrink, w = tf.exp(largest - now), tf.exp(log_w - now)
+        safe = tf.where(tf.math.is_inf(now), zero, now)  # where all weights so far are 0
+        shrink, w = tf.exp(largest - safe), tf.exp(log_w - safe)
         total = total * shrink + tf.reduce_sum(w, axis=0)
         squares = squares * tf.square(shrink) + tf.reduce_sum(tf.square(w), axis=0)
         reconstruction += tf.reduce_sum(tf.where(beyond, zero[None], log_px_z), axis=0)

@@ -13,6 +13,7 @@ from tensorflow_probability.python.internal import parameter_properties
 from kvae.numerics.elementary import capped, log_gamma
 
 _FARTHEST = 300.0  # of a logit: e^-300 is far from the smallest float64 number
+_AT_ONCE = 1 << 20  # masses
 
 
 class Mass(tfd.Distribution):
@@ -130,15 +131,22 @@ class BetaBinomial(Mass):
         choose = math.lgamma(n + 1.0) - g(x + 1.0) - g(n - x + 1.0)
         return choose + (g(x + a) - g(a)) + (g(n - x + b) - g(b)) - (g(a + b + n) - g(a + b))
 
-    def table(self, first, width: int):
-        """A part of all masses, by the ratios p(k + 1) / p(k), which take one logarithm each."""
+    def _ratios(self, k):
+        """log p(k + 1) / p(k), float64; -inf from k = n on."""
         (a, b), n = self._ends(), float(self.count)
-        k = tf.range(n, dtype=tf.float64)
         a, b = a[..., tf.newaxis], b[..., tf.newaxis]
-        ratios = tf.math.log((n - k) * (k + a) / ((k + 1.0) * (n - k - 1.0 + b)))
-        start = self._log_mass(tf.zeros([], tf.float64))[..., tf.newaxis]
-        whole = tf.exp(tf.concat([start, start + tf.cumsum(ratios, axis=-1)], axis=-1))
-        return window(tf.cast(whole, self.dtype), first, width)
+        inside = k < n
+        k = tf.where(inside, k, tf.zeros_like(k))
+        ratio = tf.math.log((n - k) * (k + a) / ((k + 1.0) * (n - k - 1.0 + b)))
+        return tf.where(inside, ratio, tf.constant(-math.inf, tf.float64))
+
+    def table(self, first, width: int):
+        """By the ratios p(k + 1) / p(k), which take one logarithm each."""
+        begin = tf.clip_by_value(tf.cast(first, tf.float64), 0.0, float(self.count))
+        ratios = self._ratios(begin[..., tf.newaxis] + tf.range(width - 1, dtype=tf.float64))
+        start = self._log_mass(begin)[..., tf.newaxis]
+        part = tf.exp(tf.concat([start, start + tf.cumsum(ratios, axis=-1)], axis=-1))
+        return window(tf.cast(part, self.dtype), tf.cast(first, tf.float64) - begin, width)
 
     def _mean(self):
         return self.count * tf.sigmoid(self.logits)
@@ -148,14 +156,22 @@ class BetaBinomial(Mass):
         return self.count * tf.sigmoid(self.logits) * tf.sigmoid(-self.logits) * over
 
     def _smallest(self, u):
-        """How many of the partial sums of p(0), p(1), ... lie below u, with p(k + 1) / p(k) in closed form."""
-        (a, b), n = self._ends(), float(self.count)
+        """How many of the partial sums of p(0), p(1), ... lie below u: as many at a time as fit into the memory."""
+        n, elements = self.count, u.shape.num_elements()
+        size = min(n, max(1, _AT_ONCE // max(1, elements))) if elements is not None else 1
         start = tf.broadcast_to(self._log_mass(tf.zeros([], tf.float64)), tf.shape(u))
 
-        def body(k, log_p, total, found):
-            total += tf.exp(log_p)
-            log_p += tf.math.log((n - k) * (k + a)) - tf.math.log((k + 1.0) * (n - k - 1.0 + b))
-            return k + 1.0, log_p, total, found + tf.cast(total < u, u.dtype)
+        def body(first, log_p, total, found):
+            k = first + tf.range(size, dtype=tf.float64)
+            more = tf.cumsum(self._ratios(k), axis=-1)
+            log_ps = log_p[..., tf.newaxis] + tf.concat([tf.zeros_like(more[..., :1]), more], axis=-1)
+            totals = total[..., tf.newaxis] + tf.cumsum(tf.exp(log_ps[..., :-1]), axis=-1)
+            below = tf.reduce_sum(tf.cast((totals < u[..., tf.newaxis]) & (k < float(n)), u.dtype), axis=-1)
+            return first + float(size), log_ps[..., -1], totals[..., -1], found + below
+
+        def unfinished(first, log_p, total, found):
+            del log_p, found
+            return (first < float(n)) & tf.reduce_any(total < u)
 
         state = tf.zeros([], tf.float64), start, tf.zeros_like(u), tf.zeros_like(u)
-        return tf.while_loop(lambda k, *_: k < n, body, state, maximum_iterations=self.count)[3]
+        return tf.while_loop(unfinished, body, state, maximum_iterations=-(-n // size))[3]

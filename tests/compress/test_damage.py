@@ -1,6 +1,7 @@
 """Damaged files and hostile input: what was put in or a clear error, and never another x."""
 
 import importlib.util
+import os
 import pathlib
 from unittest import mock
 
@@ -19,14 +20,14 @@ program = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(program)
 
 
-@pytest.mark.parametrize("calls", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("calls", [60, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_damaged_files_are_refused(calls):
     found = program.damaged(calls, seed=0)
     assert found["wrong"] == found["other error"] == 0, found
     assert found["refused"] > 0.8 * calls and sum(found.values()) == calls
 
 
-@pytest.mark.parametrize("calls", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("calls", [60, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_hostile_input_round_trips_or_is_refused(calls):
     found = program.hostile(calls, seed=0)
     assert found["wrong"] == found["other error"] == 0, found
@@ -53,7 +54,9 @@ def test_other_numbers_are_an_error():
         mean, scale = right(self, x, condition)
         return mean * (1.0 + 1e-4), scale
 
-    with mock.patch.object(NormalLatents, "posterior", rounded), pytest.raises(ValueError, match="give other numbers"):
+    setting = mock.patch.dict(os.environ, TF_ENABLE_ONEDNN_OPTS="0", ONEDNN_MAX_CPU_ISA="AVX2")
+    told = r"made with .*PU; here are .*PU, TF_ENABLE_ONEDNN_OPTS=0, ONEDNN_MAX_CPU_ISA=AVX2\. Decode with the same"
+    with setting, mock.patch.object(NormalLatents, "posterior", rounded), pytest.raises(ValueError, match=told):
         kvae.compress.decode(vae, content)
     np.testing.assert_array_equal(kvae.compress.decode(vae, content), x)
 

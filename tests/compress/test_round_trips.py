@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import sparse
 from tensorflow_probability import distributions as tfd
 
 import kvae
@@ -28,7 +29,7 @@ def round_trip(vae, x, **beside):
     return content
 
 
-@pytest.mark.parametrize("name", rows("bernoulli", "discretized_logistic_mixture", "zero_inflated_poisson"))
+@pytest.mark.parametrize("name", rows("bernoulli", "zero_inflated_poisson"))
 def test_likelihoods(name):
     vae = make_vae(likelihood=LIKELIHOODS[name], compiled=False)
     round_trip(vae, examples(vae.likelihood, (6,), 130))
@@ -62,9 +63,9 @@ def test_networks(network):
     round_trip(vae, examples(vae.likelihood, vae.event_shape, 40).astype(np.uint8))
 
 
-@pytest.mark.parametrize("n", [1, 2, 31, 32, 33, 4097])
+@pytest.mark.parametrize("n", [1, 2, 31, 32, 33, pytest.param(4097, marks=pytest.mark.slow)])
 def test_any_number_of_examples(n):
-    """From one, which finds an empty stack, to more than a block."""
+    """From one, which finds an empty stack, to many steps."""
     vae = restarted(likelihood=LIKELIHOODS["bernoulli"])
     round_trip(vae, np.random.default_rng(n).integers(0, 2, (n, 6)))
 
@@ -134,6 +135,27 @@ def test_a_loaded_model_decodes(tmp_path):
     bias.assign(np.nextafter(bias.numpy(), np.float32(1.0)))
     with pytest.raises(ValueError, match=r"Another model encoded these data.*Give the model with the weights"):
         kvae.compress.decode(vae, content)
+
+
+def test_a_configuration_that_is_changed(tmp_path):
+    """What was compiled before does not encode for the model as it is now."""
+    vae = make_vae(likelihood=LIKELIHOODS["bernoulli"], compiled=False)
+    x = np.random.default_rng(0).integers(0, 2, (40, 6)).astype(np.uint8)
+    before = kvae.compress.encode(vae, x)
+    for layer in vae.decoder.layers:
+        if isinstance(layer, keras.layers.Dense):
+            layer.activation = keras.activations.softsign
+    content = kvae.compress.encode(vae, x)
+    vae.save(tmp_path / "m.keras")
+    same(x, kvae.compress.decode(kvae.load_model(tmp_path / "m.keras"), content))
+    with pytest.raises(ValueError, match="Another model encoded these data"):
+        kvae.compress.decode(vae, before)
+
+
+def test_sparse_rows_come_back_dense():
+    vae = restarted(likelihood=LIKELIHOODS["bernoulli"])
+    x = np.random.default_rng(0).integers(0, 2, (40, 6)).astype(np.uint8)
+    same(x.astype(np.float32), kvae.compress.decode(vae, kvae.compress.encode(vae, sparse.csr_matrix(x))))
 
 
 def test_the_objective_and_names_do_not_count():

@@ -60,6 +60,27 @@ class Checks(parameterized.TestCase):
 
 
 class BetaBinomialTest(tf.test.TestCase, Checks):
+    def test_sixteen_bits(self):
+        """Of many levels a table holds its own, and the quantile is that of SciPy's masses."""
+        n, logits, concentration = 65_535, float32([-6.0, 0.5, 3.0]), float32([0.3, 30.0, 1e5])
+        mass = masses.BetaBinomial(tf.constant(logits), tf.constant(concentration), n)
+        m = special.expit(logits.astype(np.float64))
+        k = np.arange(n + 1.0)[:, None]
+        reference = stats.betabinom(n, concentration * m, concentration * (1.0 - m)).pmf(k)  # [n + 1, 3]
+        first = tf.constant([-5.0, 40_000.0, n - 20.0])
+        table = tf.function(lambda first: mass.table(first, 64)).get_concrete_function(first)
+        shapes = [out.shape for operation in table.graph.get_operations() for out in operation.outputs]
+        self.assertEqual(max(size or 0 for shape in shapes if shape.rank for size in shape), 64)
+        index = first.numpy().astype(int)[:, None] + np.arange(64)
+        inside = (index >= 0) & (index <= n)
+        expected = np.where(inside, reference[index.clip(0, n), np.arange(3)[:, None]], 0.0)
+        self.assertAllClose(table(first), expected, rtol=1e-5, atol=1e-30)
+        total = np.cumsum(reference, axis=0)
+        for u in (2.0**-20, 0.25, 0.9, 1.0 - 2.0**-20):
+            found = mass.quantile(tf.fill([3], np.float32(u))).numpy().astype(int)
+            self.assertTrue((total[found, range(3)] >= u - 1e-9).all())
+            self.assertTrue((np.where(found > 0, total[found - 1, range(3)], 0.0) < u + 1e-9).all())
+
     @parameterized.parameters(1, 7, 255)
     def test_mass(self, n):
         logits, concentration = (p.ravel() for p in np.meshgrid(float32([-9.0, -0.7, 0.0, 2.0, 14.0]), float32(PARTS)))

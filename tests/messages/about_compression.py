@@ -1,6 +1,7 @@
 """Messages about compression: place to (call, message[, type])."""
 
 import functools
+import importlib.metadata
 import sys
 from unittest import mock
 
@@ -60,7 +61,9 @@ def _overflowed():
 
 
 def _without():
-    with mock.patch.dict(sys.modules, constriction=None):
+    """Neither the module nor what was noted when it was installed."""
+    missing = importlib.metadata.PackageNotFoundError("constriction")
+    with mock.patch("importlib.metadata.version", side_effect=missing), mock.patch.dict(sys.modules, constriction=None):
         compress.encode(_model(), BITS)
 
 
@@ -75,7 +78,7 @@ def _poisson():
 
 START = len(container.MAGIC)
 ROWS = {
-    "compress.stack._constriction": [
+    "compress.stack.check_installed": [
         (_without, r'needs the package constriction: pip install "kvae-keras\[compress\]"', ImportError),
     ],
     "compress.stack._rows": [
@@ -125,6 +128,10 @@ ROWS = {
     ],
     "compress.files.encode": [
         (
+            lambda: compress.encode(_model(), BITS[:0]),
+            "The data are empty: kvae.compress codes one example or more. Give x with some",
+        ),
+        (
             lambda: compress.encode(_model(), {"x": BITS, "mask": X < 0.5}),
             r"missing values, which kvae.compress does not code. Fill them in first: vae.impute\(x\)",
         ),
@@ -152,7 +159,7 @@ ROWS = {
             lambda: _other_numbers("decode"),
             "The data are whole, but the networks give other numbers here than where they were encoded, so that they "
             "cannot be decoded. They were made with kvae .*, TensorFlow .*; here are kvae .*. Decode with the same "
-            "versions on the same kind of processor",
+            "versions and variables on the same kind of processor",
         ),
     ],
     "compress.files._coder": [
