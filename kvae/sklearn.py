@@ -80,8 +80,8 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMix
         self.vae_.adapt(train)
         self.vae_.fit(train, batch_size=self.batch_size, epochs=self.epochs, verbose=self.verbose)
         self.detector_ = kvae.anomaly.Detector(self.vae_, self.anomaly_score, self.samples, seed)
-        scores = self.detector_.calibrate(X[order[:held]], train).calibration.scores
-        self.offset_ = -threshold(scores, alpha) if 1.0 / (held + 1) <= alpha else -np.inf
+        limits = self.detector_.calibrate(X[order[:held]], train).calibration.limits
+        self.offset_ = -threshold(limits, alpha) if 1.0 / (held + 1) <= alpha else -np.inf
         self._n_features_out = self.vae_.latent_dim
         return self
 

@@ -7,6 +7,17 @@ import numpy as np
 from kvae.numerics import arguments
 
 
+TIE = 1e-5  # float32 sums of one row differ by less between batches, as a part of their size
+
+
+def limits(scores: np.ndarray, center: float = 0.0) -> np.ndarray:
+    """What a score must exceed to be higher than each of these by more than rounding; within it scores tie.
+
+    `scores` are distances from `center`, whose rounding is that of both. The order is kept.
+    """
+    return scores + TIE * np.maximum(1.0, np.abs(scores) + abs(center))
+
+
 def p_values(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """(1 + #{calibration >= score}) / (n + 1) for each score, float64; `calibration` `[n]` is in ascending order."""
     below = np.searchsorted(calibration, scores, side="left")

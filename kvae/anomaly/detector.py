@@ -24,12 +24,17 @@ class Calibration(NamedTuple):
         usual: the mean of -log p(x_e | E q(z|x)) of each element over those rows, nats, `[*event_shape]`.
         center: what typicality subtracts before it takes the size, nats; otherwise 0.
         weights: a checksum of the model's weights.
+        limits: the scores and the rounding within which a new score ties with them, float64 `[n]`.
     """
 
     scores: np.ndarray
     usual: np.ndarray
     center: float
     weights: int
+
+    @property
+    def limits(self) -> np.ndarray:
+        return conformal.limits(self.scores, self.center)
 
 
 class Detector:
@@ -42,7 +47,9 @@ class Detector:
     Where a new row is as normal as those (they are exchangeable), an alarm at p <= alpha is false with probability
     floor(alpha (n + 1)) / (n + 1) at most, exactly that where no scores tie. This holds for every model, good or bad,
     on average over calibration sets; a better model finds more of the strange rows. Every score uses the same noise
-    for all rows, so that it is a fixed function of x: equal rows have equal scores, in any order and in any batch.
+    for all rows, so that it is a function of x to rounding, within which scores tie: calibration scores count where
+    they are >= s or lower by 1e-5 max(1, |s|) at most (for "typicality" of |s| and the center's size together), which
+    only makes p larger. So equal rows of a table with few distinct ones have the same p-value in any batch.
 
     `x` is what `fit` takes: arrays, `(x, condition)`, dicts with `mask`, splits, finite datasets. NaN without a mask
     and values outside the support are refused. With a mask the score is that of what was observed, so the calibration
@@ -113,11 +120,11 @@ class Detector:
 
     def p_value(self, x) -> np.ndarray:
         """The p-value of each row, float64 `[N]`, from 1 / (n + 1) to 1; small is strange."""
-        return conformal.p_values(self._calibrated().scores, self.score(x))
+        return conformal.p_values(self._calibrated().limits, self.score(x))
 
     def decision_function(self, x, alpha: float = 0.05) -> np.ndarray:
         """The threshold at alpha less the score, float64 `[N]`: negative for anomalies, as in scikit-learn."""
-        return conformal.threshold(self._calibrated().scores, alpha) - self.score(x)
+        return conformal.threshold(self._calibrated().limits, alpha) - self.score(x)
 
     def predict(self, x, alpha: float = 0.05) -> np.ndarray:
         """-1 for rows with p_value <= alpha, which are anomalies, and 1 for others, as in scikit-learn; int `[N]`.
@@ -184,15 +191,15 @@ class Detector:
         return saved_model(self.vae, path, samples, results, verbose, scored=self._served(self._calibrated()))
 
     def _served(self, calibration: Calibration) -> Callable:
-        scores = calibration.scores.astype(np.float32)
-        n = len(scores)
+        limits = calibration.limits
+        n = len(limits)
         p_values = (1.0 + np.arange(n, -1, -1)) / (n + 1)  # by how many scores are below
 
         def scored(batch):
             score = tf.cast(self._scorer.of_batch(batch), tf.float32)
             if self.kind == "typicality":
                 score = tf.abs(score - calibration.center)
-            below = tf.searchsorted(tf.constant(scores), score, side="left")
+            below = tf.searchsorted(tf.constant(limits), tf.cast(score, tf.float64), side="left")
             return {"anomaly_score": score, "p_value": tf.gather(tf.constant(p_values), below)}
 
         return scored
