@@ -249,6 +249,36 @@ def test_what_fit_was_given_is_known():
         Detector(model, "typicality").calibrate(X)
 
 
+def test_what_fit_was_given_is_known_with_masks_and_conditions():
+    x = rows(100, 21)
+    mask = np.random.default_rng(0).random(x.shape) < 0.7
+    x[~mask] = 0.0
+    y = np.arange(100) % 3
+    model = make_vae(likelihood=lambda: kvae.likelihoods.Normal("learned"), compiled=False)
+    model.compile("adam", run_eagerly=True)
+    model.fit({"x": x, "mask": mask}, y, epochs=1, verbose=0, validation_split=0.2)  # it does not use y
+    np.testing.assert_array_equal(model.fitted_to.mask, mask[:80])
+    assert model.fitted_to.y is None
+    with pytest.raises(ValueError, match="Of the 30 calibration rows 30 are rows of the training data"):
+        Detector(model).calibrate({"x": x[:30].copy(), "mask": mask[:30].copy()})
+    typical, new = Detector(model, "typicality", samples=3), {"x": X, "mask": mask[:40]}
+    found = typical.calibrate(new).calibration.center
+    assert found == typical.calibrate(new, {"x": x[:80], "mask": mask[:80]}).calibration.center
+    assert found != typical.calibrate(new, x[:80]).calibration.center
+    model.fit({"x": x, "mask": mask.astype(np.float32)}, epochs=1, verbose=0)  # a mask that no one keeps
+    assert model.fitted_to is None
+    conditional = kvae.VAE(*kvae.networks.mlp((6,), 2, hidden=(8,), condition=3))
+    conditional.compile("adam", run_eagerly=True)
+    for given in ((x, y), ({"x": x, "condition": y},)):
+        conditional.fit(*given, epochs=1, verbose=0)
+        np.testing.assert_array_equal(conditional.fitted_to.y, y)
+    typical = Detector(conditional, "typicality", samples=3)
+    found = typical.calibrate((X, y[:40])).calibration.center
+    assert found == typical.calibrate((X, y[:40]), (x, y)).calibration.center
+    conditional.fit(x, y.copy(), epochs=1, verbose=0)
+    assert conditional.fitted_to is None
+
+
 def test_a_model_that_changed_needs_a_new_calibration():
     model = make_vae(likelihood=lambda: kvae.likelihoods.Normal("learned"), compiled=False)
     model.compile("adam", run_eagerly=True)
