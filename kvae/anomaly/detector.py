@@ -82,7 +82,9 @@ class Detector:
             x: the held-out rows.
             train: the rows that the model was trained on. Rows of x among them are refused, and "typicality" takes its
                 center from them. By default those of the last `fit` in this process, where they were arrays that still
-                exist; otherwise nothing is known and nothing is refused.
+                exist; otherwise nothing is known and nothing is refused. A few more than the equal rows in `train`
+                explain are let through: training data in which every row stands twice (tiled) switch the check off,
+                and so do calibration and training sets of fewer than some fifteen rows.
 
         Raises:
             ValueError: for rows of the training data, scores that are not finite, and typicality without training rows.

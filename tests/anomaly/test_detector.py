@@ -12,6 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 import kvae
 from kvae.anomaly import Detector
+from kvae.anomaly.held_out import check_held_out
+from kvae.data.splits import Split
 from kvae.numerics import noise
 from tests.anomaly.models import rows, vae
 from tests.conformance import examples, make_vae
@@ -222,6 +224,21 @@ def test_equal_rows_of_small_tables_are_not():
     nearly[::2] = np.round(nearly[::2])  # some are equal
     with pytest.raises(ValueError, match=r"are rows of the training data, and equal rows among them explain \d+:"):
         Detector(vae(), "reconstruction").calibrate(nearly[:100], nearly)
+
+
+@pytest.mark.parametrize("kinds", [100, 1000])
+@pytest.mark.parametrize("sizes", [(400, 100), (200, 200), (100, 400), (50, 1000)])
+def test_honest_rows_are_seldom_refused(kinds, sizes):
+    """Of a table with so many distinct rows, less than 1 in 100 times, however large the calibration is."""
+    random = np.random.default_rng(1)
+    drawn = random.integers(0, kinds, (200, sum(sizes), 1)).astype(np.float32)
+    refused = 0
+    for x in drawn:
+        try:
+            check_held_out(Split(x[sizes[0] :]), Split(x[: sizes[0]]))
+        except ValueError:
+            refused += 1
+    assert refused <= 2
 
 
 def test_what_fit_was_given_is_known():

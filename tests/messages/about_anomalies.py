@@ -16,6 +16,11 @@ def _detector() -> Detector:
     return Detector(vae(), "reconstruction").calibrate(X)
 
 
+def _many(times: int) -> np.ndarray:
+    """Distinct rows, ten times as many."""
+    return np.concatenate([X + i for i in range(times)])
+
+
 def _without_scipy():
     with mock.patch.dict(sys.modules, {"scipy": None}):
         _detector().drift(X)
@@ -63,12 +68,12 @@ ROWS = {
     ],
     "anomaly.held_out.check_held_out": [
         (
-            lambda: Detector(vae()).calibrate(X, X),
-            "Of the 10 calibration rows 10 are rows of the training data: their scores are too low.*Calibrate on he",
+            lambda: Detector(vae()).calibrate(_many(4), _many(4)),
+            "Of the 40 calibration rows 40 are rows of the training data: their scores are too low.*Calibrate on he",
         ),
         (
-            lambda: Detector(vae()).calibrate(np.tile(X, (4, 1)), np.concatenate([X, X[:1]])),
-            "40 are rows of the training data, and equal rows among them explain 7: their scores",
+            lambda: Detector(vae()).calibrate(_many(4), np.concatenate([_many(9), X])),
+            "40 are rows of the training data, and equal rows among them explain 9: their scores",
         ),
     ],
     "anomaly.detector.Detector.calibrate": [
