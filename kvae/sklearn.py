@@ -127,7 +127,13 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMix
         return float(np.mean(self.vae_.elbo(X, self.vae_.seed, self.samples)))
 
     def decision_function(self, X):
-        """`score_samples` less `offset_`, `[N]`: negative for anomalies."""
+        """`score_samples` less `offset_`, `[N]`: negative for anomalies.
+
+        Raises:
+            ValueError: where the weights of `vae_` have changed since `fit`, after which `offset_` holds no more.
+        """
+        check_is_fitted(self)
+        self.detector_._calibrated()
         return self.score_samples(X) - self.offset_
 
     def predict(self, X):

@@ -74,6 +74,16 @@ def test_alarms(fitted):
     assert rate.ppf(0.001) <= np.sum(found == -1) <= rate.ppf(0.999)
 
 
+def test_other_weights_need_another_fit():
+    model = VAEEstimator(**SMALL | {"epochs": 0}).fit(X)
+    assert np.isfinite(model.decision_function(X)).all()
+    weight = model.vae_.encoder.weights[-1]
+    weight.assign(weight + 1.0)
+    for call in (model.decision_function, model.predict, model.p_value):
+        with pytest.raises(ValueError, match="weights have changed since the calibration"):
+            call(X)
+
+
 @pytest.mark.slow
 def test_too_few_rows_for_an_alarm():
     few = VAEEstimator(**SMALL, alpha=0.05).fit(X[:40])
