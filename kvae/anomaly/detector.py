@@ -79,7 +79,7 @@ class Detector:
         """Keep the scores of normal rows that the model was not trained on, and return the detector.
 
         Args:
-            x: the held-out rows.
+            x: held-out rows that neither trained the model nor chose its epoch.
             train: the rows that the model was trained on. Rows of x among them are refused, and "typicality" takes its
                 center from them. By default those of the last `fit` in this process, where they were arrays that still
                 exist; otherwise nothing is known and nothing is refused. A few more than the equal rows in `train`

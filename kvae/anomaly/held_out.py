@@ -23,8 +23,8 @@ def check_held_out(rows: Split, train: Split) -> None:
         explained = f", and equal rows among them explain {expected:.0f}" if twins else ""
         raise ValueError(
             f"Of the {len(rows)} calibration rows {found} are rows of the training data{explained}: their scores are "
-            "too low, and normal rows would raise more false alarms than promised. Calibrate on held-out rows, such as "
-            "data.validation."
+            "too low, and normal rows would raise more false alarms than promised. Calibrate on held-out rows that "
+            "neither trained the model nor chose its epoch."
         )
 
 
