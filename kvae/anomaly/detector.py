@@ -21,10 +21,10 @@ class Calibration(NamedTuple):
 
     Attributes:
         scores: of the calibration rows in ascending order, float64 `[n]`; each is a float32.
-        usual: the mean of -log p(x_e | E q(z|x)) of each element over those rows, nats, `[*event_shape]`.
+        usual: the mean of -log p(x_e | E q(z|x)) of each element over those rows, nats, `[*event_shape]`; NaN where it
+            was never observed.
         center: what typicality subtracts before it takes the size, nats; otherwise 0.
         weights: a checksum of the model's weights.
-        limits: the scores and the rounding within which a new score ties with them, float64 `[n]`.
     """
 
     scores: np.ndarray
@@ -34,6 +34,7 @@ class Calibration(NamedTuple):
 
     @property
     def limits(self) -> np.ndarray:
+        """The scores and the rounding within which a new score ties with them, float64 `[n]`."""
         return conformal.limits(self.scores, self.center)
 
 
@@ -110,7 +111,7 @@ class Detector:
         total = seen = np.zeros(self.vae.event_shape)
         for each, mask in self._scorer.elements(x):
             total, seen = total + each.sum(axis=0), seen + mask.sum(axis=0)
-        usual = total / np.maximum(seen, 1)
+        usual = np.where(seen > 0, total / np.maximum(seen, 1), np.nan)
         self.calibration = Calibration(np.sort(scores), usual, center, self._checksum())
         return self
 
@@ -149,7 +150,9 @@ class Detector:
         return statistics().false_discovery_control(self.p_value(x)) <= fdr
 
     def contributions(self, x) -> np.ndarray:
-        """How much each element makes its row strange, nats, float64 `[N, *event_shape]`; 0 where it is masked.
+        """How much each element makes its row strange, nats, float64 `[N, *event_shape]`.
+
+        0 where it is masked, and NaN where it is not, but was so in all calibration rows.
 
         -log p(x_e | E q(z|x)) less its mean over the calibration rows, so that an element's unit does not count. Over
         an unmasked row they sum to its "reconstruction" score less that of the calibration rows on average.

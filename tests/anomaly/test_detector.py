@@ -129,6 +129,17 @@ def test_masks():
         detector.score(holes["x"])
 
 
+def test_contributions_of_what_the_calibration_never_had(tmp_path):
+    """Nothing is known of the usual value of such an element."""
+    mask = np.ones(X.shape, bool)
+    mask[:, 3] = False
+    detector = Detector(vae(), "reconstruction").calibrate({"x": X, "mask": mask})
+    detector.save(tmp_path / "detector.keras")
+    for one in (detector, Detector.load(tmp_path / "detector.keras")):
+        np.testing.assert_array_equal(np.isnan(one.contributions(X)), ~mask)
+        assert np.isfinite(one.contributions({"x": X, "mask": mask})).all()
+
+
 def test_conditions_and_codes():
     y = np.arange(40) % 3
     conditional = kvae.VAE(*kvae.networks.mlp((6,), 2, hidden=(8,), condition=3))
