@@ -76,6 +76,13 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMix
         seed = int(check_random_state(self.random_state).randint(2**31))
         order = np.random.default_rng(seed).permutation(len(X))
         train = X[order[held:]].astype(np.float32)
+        lost = np.flatnonzero((np.ptp(train, axis=0) == 0.0) & (np.ptp(X[order[held:]], axis=0) > 0.0))
+        if lost.size:
+            warnings.warn(
+                f"Columns {lost.tolist()} of X vary, but not in float32, in which the model computes: it sees "
+                "constants. Take a column's mean off first, in float64, as StandardScaler does.",
+                stacklevel=2,
+            )
         self.vae_ = self._model(X.shape[1], seed)
         self.vae_.adapt(train)
         self.vae_.fit(train, batch_size=self.batch_size, epochs=self.epochs, verbose=self.verbose)

@@ -84,6 +84,16 @@ def test_other_weights_need_another_fit():
             call(X)
 
 
+def test_columns_that_float32_does_not_hold():
+    """A constant, and a column that varies in float32 as well, are left in peace."""
+    model = VAEEstimator(**SMALL | {"epochs": 0})
+    model.fit(np.concatenate([X, np.full((300, 1), 1e9)], axis=1))
+    wide = X.copy()
+    wide[:, [0, 5]] = 1e9 + rows(300, 32)[:, :2].astype(np.float64)
+    with pytest.warns(UserWarning, match=r"Columns \[0, 5\] of X vary, but not in float32"):
+        model.fit(wide)
+
+
 @pytest.mark.slow
 def test_too_few_rows_for_an_alarm():
     few = VAEEstimator(**SMALL, alpha=0.05).fit(X[:40])

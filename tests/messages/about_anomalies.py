@@ -43,6 +43,12 @@ def _without_alarms():
     VAEEstimator(hidden=(), epochs=0, jit_compile=False).fit(rows).predict(rows)
 
 
+def _lost_in_float32():
+    rows = np.concatenate([X, X]).astype(np.float64)
+    rows[:, 4] += 1e9
+    VAEEstimator(hidden=(), epochs=0, jit_compile=False).fit(rows)
+
+
 def _without_detector():
     vae().save(path("alone.keras"))
     Detector.load(path("alone.keras"))
@@ -92,6 +98,13 @@ ROWS = {
     ],
     "anomaly.files.load": [
         (_without_detector, "alone.keras holds a model, but no detector. Read it with kvae.load_model, or calibrate o"),
+    ],
+    "sklearn.VAEEstimator.fit": [
+        (
+            _lost_in_float32,
+            r"Columns \[4\] of X vary, but not in float32, in which .* as StandardScaler does",
+            UserWarning,
+        ),
     ],
     "sklearn.VAEEstimator.predict": [
         (
