@@ -188,6 +188,9 @@ def test_help_lists_every_flag(name, tmp_path):
     ("export", ("--model", "m.keras", "--saved_models", "file"), "export.py: file cannot be written to"),
     ("anomaly", ("--output", "file/detector.keras"), "anomaly.py: file cannot be written to"),
     ("anomaly", ("--score", "likelihood"), "value should be one of <log_likelihood|elbo|reconstruction|typicality>"),
+    ("anomaly", ("--alpha", "0.01"), "anomaly.py: alpha=0.01 is below 1 / 90"),
+    ("anomaly", ("--alpha", "1"), "anomaly.py: alpha must"),
+    ("anomaly", ("--fdr", "0"), "anomaly.py: fdr must"),
     ("compress", ("--model", "m.keras", "--output", "o"), "Give one of --encode and --decode."),
     ("compress", ("--model", "m.keras", "--encode", "a.npy", "--output", "o"), "compress.py: There is no a.npy. Giv"),
 ])  # fmt: skip

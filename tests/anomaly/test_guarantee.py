@@ -125,6 +125,7 @@ def test_thresholds_are_free_of_rounding():
     """0.29 * 100 is below 29 in binary numbers."""
     calibration = np.arange(99.0)
     for k in range(1, 99):
+        assert conformal.rank(99, k / 100) == k
         found = conformal.threshold(calibration, k / 100)
         assert np.sum(conformal.p_values(calibration, np.array([found + 0.5])) <= k / 100) == 1
         assert np.sum(conformal.p_values(calibration, np.array([found])) <= k / 100) == 0

@@ -55,7 +55,7 @@ def _without_detector():
 
 
 ROWS = {
-    "anomaly.conformal.threshold": [
+    "anomaly.conformal.rank": [
         (
             lambda: _detector().predict(X, 0.05),
             r"alpha=0.05 is below 1 / 11, the smallest p-value that 10 calibration rows give: there would never be .*"
