@@ -160,6 +160,14 @@ def test_anomaly_finds_malignant_cells(tmp_path, monkeypatch):
     assert "p_value" in tf.saved_model.load("models/1").signatures["score"].structured_outputs
 
 
+@pytest.mark.parametrize("given", [{"alpha": 0.01}, {"alpha": 0.0}, {"alpha": 1.0}, {"fdr": 0.0}, {"fdr": 1.0}])
+def test_anomaly_checks_its_levels_before_it_trains(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(kvae.VAE, "fit", lambda *_, **__: pytest.fail("It trains."))
+    with pytest.raises(ValueError, match=r"alpha=0.01 is below 1 / 90|alpha must|fdr must"):
+        program("anomaly").run(**given)
+
+
 @pytest.mark.parametrize(
     "name", ["train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress"]
 )
@@ -188,9 +196,6 @@ def test_help_lists_every_flag(name, tmp_path):
     ("export", ("--model", "m.keras", "--saved_models", "file"), "export.py: file cannot be written to"),
     ("anomaly", ("--output", "file/detector.keras"), "anomaly.py: file cannot be written to"),
     ("anomaly", ("--score", "likelihood"), "value should be one of <log_likelihood|elbo|reconstruction|typicality>"),
-    ("anomaly", ("--alpha", "0.01"), "anomaly.py: alpha=0.01 is below 1 / 90"),
-    ("anomaly", ("--alpha", "1"), "anomaly.py: alpha must"),
-    ("anomaly", ("--fdr", "0"), "anomaly.py: fdr must"),
     ("compress", ("--model", "m.keras", "--output", "o"), "Give one of --encode and --decode."),
     ("compress", ("--model", "m.keras", "--encode", "a.npy", "--output", "o"), "compress.py: There is no a.npy. Giv"),
 ])  # fmt: skip

@@ -6,7 +6,6 @@ import numpy as np
 
 from kvae.numerics import arguments
 
-
 TIE = 1e-5  # float32 sums of one row differ by less between batches, as a part of their size
 
 
