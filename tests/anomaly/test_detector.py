@@ -22,6 +22,11 @@ from tests.test_oracle import digits, linear_vae, set_closed_form
 X = rows(40, 10)
 
 
+def quick(first, *others):
+    """The first one, and the others as slow tests."""
+    return [first, *(pytest.param(one, marks=pytest.mark.slow) for one in others)]
+
+
 def terms_by_hand(model, x, samples, seed):
     """log p(x|z) and log p(z) - log q(z|x), `[S, B]` in float64, at the same noise for all rows."""
     eps = noise.normal(seed, noise.IMPORTANCE, 0, samples, 2).numpy().astype(np.float64)
@@ -57,6 +62,7 @@ def test_scores_by_hand(score):
     vae().renew()
 
 
+@pytest.mark.slow
 def test_typicality_by_hand():
     train = rows(60, 11)
     detector = Detector(vae(), "typicality", samples=20).calibrate(X, train)
@@ -68,7 +74,7 @@ def test_typicality_by_hand():
     assert detector.p_value(likely) < Detector(vae()).calibrate(X).p_value(likely)
 
 
-@pytest.mark.parametrize("score", ["log_likelihood", "elbo", "reconstruction"])
+@pytest.mark.parametrize("score", quick("elbo", "log_likelihood", "reconstruction"))
 def test_a_row_has_its_score_in_any_batch(score):
     detector, order = Detector(vae(), score, samples=10), np.random.default_rng(0).permutation(40)
     scores = detector.score(X)
@@ -78,6 +84,7 @@ def test_a_row_has_its_score_in_any_batch(score):
     np.testing.assert_allclose(detector.score(dataset), scores, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_linear_model_ranks_as_pca_does():
     """Its log p(x) is that of probabilistic PCA, which scikit-learn's PCA has in closed form."""
     x = digits()
@@ -140,6 +147,7 @@ def test_contributions_of_what_the_calibration_never_had(tmp_path):
         assert np.isfinite(one.contributions({"x": X, "mask": mask})).all()
 
 
+@pytest.mark.slow
 def test_conditions_and_codes():
     y = np.arange(40) % 3
     conditional = kvae.VAE(*kvae.networks.mlp((6,), 2, hidden=(8,), condition=3))
@@ -163,10 +171,7 @@ def test_autoencoders(tmp_path):
     np.testing.assert_array_equal(served["p_value"], detector.p_value(X))
 
 
-SLOW = [pytest.param(score, marks=pytest.mark.slow) for score in ("log_likelihood", "elbo", "reconstruction")]
-
-
-@pytest.mark.parametrize("score", ["typicality", *SLOW])
+@pytest.mark.parametrize("score", quick("reconstruction", "log_likelihood", "elbo", "typicality"))
 def test_saved_and_served(score, tmp_path):
     new = np.concatenate([rows(20, 13), rows(5, 14, strange=True)])
     detector = Detector(vae(), score, samples=12, seed=5).calibrate(X, rows(50, 11))
@@ -277,7 +282,8 @@ def test_what_fit_was_given_is_known():
         Detector(model, "typicality").calibrate(X)
 
 
-def test_what_fit_was_given_is_known_with_masks_and_conditions():
+@pytest.mark.slow
+def test_what_fit_was_given_is_known_with_masks():
     x = rows(100, 21)
     mask = np.random.default_rng(0).random(x.shape) < 0.7
     x[~mask] = 0.0
@@ -295,6 +301,11 @@ def test_what_fit_was_given_is_known_with_masks_and_conditions():
     assert found != typical.calibrate(new, x[:80]).calibration.center
     model.fit({"x": x, "mask": mask.astype(np.float32)}, epochs=1, verbose=0)  # a mask that no one keeps
     assert model.fitted_to is None
+
+
+@pytest.mark.slow
+def test_what_fit_was_given_is_known_with_conditions():
+    x, y = rows(100, 21), np.arange(100) % 3
     conditional = kvae.VAE(*kvae.networks.mlp((6,), 2, hidden=(8,), condition=3))
     conditional.compile("adam", run_eagerly=True)
     for given in ((x, y), ({"x": x, "condition": y},)):
@@ -323,6 +334,7 @@ def test_a_model_that_changed_needs_a_new_calibration():
     detector.calibrate(X).p_value(X)
 
 
+@pytest.mark.slow
 def test_two_detectors_of_one_model():
     """Each has the noise of its own seed."""
     for seed in (3, 4):
