@@ -45,6 +45,8 @@ def run(
     benign = benign[np.random.default_rng(seed).permutation(len(benign))]
     train, held_out, new = np.split(benign, [len(benign) // 2, len(benign) * 3 // 4])
     malignant = data.data[data.target == 0]
+    rank = kvae.anomaly.conformal.rank(len(held_out), alpha)  # refuses an alpha before the training
+    fdr = kvae.numerics.arguments.number("fdr", fdr, above=0.0, below=1.0)
 
     keras.utils.set_random_seed(seed)
     networks = kvae.networks.mlp((30,), latent_dim, hidden=(64,))
@@ -69,7 +71,7 @@ def run(
         f"Benign rows: {len(train)} to train, {len(held_out)} to calibrate, {len(new)} new. Malignant: {len(malignant)}"
     )
     print(f"  AUROC of the score {score!r}     {found['auroc']:.3f}")
-    promised = int(alpha * (len(held_out) + 1)) / (len(held_out) + 1)
+    promised = rank / (len(held_out) + 1)
     print(
         f"  alarms at alpha = {alpha:g}      {found['found']:.1%} of malignant; {found['false_alarms']:.1%} of benign"
     )

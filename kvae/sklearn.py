@@ -76,12 +76,19 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMix
         seed = int(check_random_state(self.random_state).randint(2**31))
         order = np.random.default_rng(seed).permutation(len(X))
         train = X[order[held:]].astype(np.float32)
+        lost = np.flatnonzero((np.ptp(train, axis=0) == 0.0) & (np.ptp(X[order[held:]], axis=0) > 0.0))
+        if lost.size:
+            warnings.warn(
+                f"Columns {lost.tolist()} of X vary, but not in float32, in which the model computes: it sees "
+                "constants. Take a column's mean off first, in float64, as StandardScaler does.",
+                stacklevel=2,
+            )
         self.vae_ = self._model(X.shape[1], seed)
         self.vae_.adapt(train)
         self.vae_.fit(train, batch_size=self.batch_size, epochs=self.epochs, verbose=self.verbose)
         self.detector_ = kvae.anomaly.Detector(self.vae_, self.anomaly_score, self.samples, seed)
-        scores = self.detector_.calibrate(X[order[:held]], train).calibration.scores
-        self.offset_ = -threshold(scores, alpha) if 1.0 / (held + 1) <= alpha else -np.inf
+        limits = self.detector_.calibrate(X[order[:held]], train).calibration.limits
+        self.offset_ = -threshold(limits, alpha) if 1.0 / (held + 1) <= alpha else -np.inf
         self._n_features_out = self.vae_.latent_dim
         return self
 
@@ -127,7 +134,13 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMix
         return float(np.mean(self.vae_.elbo(X, self.vae_.seed, self.samples)))
 
     def decision_function(self, X):
-        """`score_samples` less `offset_`, `[N]`: negative for anomalies."""
+        """`score_samples` less `offset_`, `[N]`: negative for anomalies.
+
+        Raises:
+            ValueError: where the weights of `vae_` have changed since `fit`, after which `offset_` holds no more.
+        """
+        check_is_fitted(self)
+        self.detector_._calibrated()
         return self.score_samples(X) - self.offset_
 
     def predict(self, X):

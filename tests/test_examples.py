@@ -172,6 +172,14 @@ def test_anomaly_finds_malignant_cells(tmp_path, monkeypatch):
     assert "p_value" in tf.saved_model.load("models/1").signatures["score"].structured_outputs
 
 
+@pytest.mark.parametrize("given", [{"alpha": 0.01}, {"alpha": 0.0}, {"alpha": 1.0}, {"fdr": 0.0}, {"fdr": 1.0}])
+def test_anomaly_checks_its_levels_before_it_trains(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(kvae.VAE, "fit", lambda *_, **__: pytest.fail("It trains."))
+    with pytest.raises(ValueError, match=r"alpha=0.01 is below 1 / 90|alpha must|fdr must"):
+        program("anomaly").run(**given)
+
+
 @pytest.mark.parametrize(
     "name", ["train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress"]
 )

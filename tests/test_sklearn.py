@@ -38,6 +38,7 @@ def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_it_is_the_model(fitted):
     codes = fitted.transform(X)
     np.testing.assert_allclose(codes, fitted.vae_.encode(X).mean(), rtol=1e-5)
@@ -72,6 +73,28 @@ def test_alarms(fitted):
     np.testing.assert_array_equal(fitted.decision_function(new), fitted.score_samples(new) - fitted.offset_)
     rate = stats.betabinom(2000, 6, 55)  # given one calibration set, the rate is Beta(6, 55)
     assert rate.ppf(0.001) <= np.sum(found == -1) <= rate.ppf(0.999)
+
+
+def test_other_weights_need_another_fit(fitted):
+    weight = fitted.vae_.encoder.weights[-1]
+    kept = weight.numpy()
+    weight.assign(kept + 1.0)
+    for call in (fitted.decision_function, fitted.predict, fitted.p_value):
+        with pytest.raises(ValueError, match="weights have changed since the calibration"):
+            call(X)
+    weight.assign(kept)
+    fitted.predict(X)
+
+
+@pytest.mark.slow
+def test_columns_that_float32_does_not_hold():
+    """A constant, and a column that varies in float32 as well, are left in peace."""
+    model = VAEEstimator(**SMALL | {"epochs": 0})
+    model.fit(np.concatenate([X, np.full((300, 1), 1e9)], axis=1))
+    wide = X.copy()
+    wide[:, [0, 5]] = 1e9 + rows(300, 32)[:, :2].astype(np.float64)
+    with pytest.warns(UserWarning, match=r"Columns \[0, 5\] of X vary, but not in float32"):
+        model.fit(wide)
 
 
 @pytest.mark.slow

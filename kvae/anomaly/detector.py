@@ -21,7 +21,8 @@ class Calibration(NamedTuple):
 
     Attributes:
         scores: of the calibration rows in ascending order, float64 `[n]`; each is a float32.
-        usual: the mean of -log p(x_e | E q(z|x)) of each element over those rows, nats, `[*event_shape]`.
+        usual: the mean of -log p(x_e | E q(z|x)) of each element over those rows, nats, `[*event_shape]`; NaN where it
+            was never observed.
         center: what typicality subtracts before it takes the size, nats; otherwise 0.
         weights: a checksum of the model's weights.
     """
@@ -30,6 +31,11 @@ class Calibration(NamedTuple):
     usual: np.ndarray
     center: float
     weights: int
+
+    @property
+    def limits(self) -> np.ndarray:
+        """The scores and the rounding within which a new score ties with them, float64 `[n]`."""
+        return conformal.limits(self.scores, self.center)
 
 
 class Detector:
@@ -42,7 +48,9 @@ class Detector:
     Where a new row is as normal as those (they are exchangeable), an alarm at p <= alpha is false with probability
     floor(alpha (n + 1)) / (n + 1) at most, exactly that where no scores tie. This holds for every model, good or bad,
     on average over calibration sets; a better model finds more of the strange rows. Every score uses the same noise
-    for all rows, so that it is a fixed function of x: equal rows have equal scores, in any order and in any batch.
+    for all rows, so that it is a function of x to rounding, within which scores tie: calibration scores count where
+    they are >= s or lower by 1e-5 max(1, |s|) at most (for "typicality" of |s| and the center's size together), which
+    only makes p larger. So equal rows of a table with few distinct ones have the same p-value in any batch.
 
     `x` is what `fit` takes: arrays, `(x, condition)`, dicts with `mask`, splits, finite datasets. NaN without a mask
     and values outside the support are refused. With a mask the score is that of what was observed, so the calibration
@@ -72,10 +80,12 @@ class Detector:
         """Keep the scores of normal rows that the model was not trained on, and return the detector.
 
         Args:
-            x: the held-out rows.
+            x: held-out rows that neither trained the model nor chose its epoch.
             train: the rows that the model was trained on. Rows of x among them are refused, and "typicality" takes its
                 center from them. By default those of the last `fit` in this process, where they were arrays that still
-                exist; otherwise nothing is known and nothing is refused.
+                exist; otherwise nothing is known and nothing is refused. A few more than the equal rows in `train`
+                explain are let through: training data in which every row stands twice (tiled) switch the check off,
+                and so do calibration and training sets of fewer than some fifteen rows.
 
         Raises:
             ValueError: for rows of the training data, scores that are not finite, and typicality without training rows.
@@ -101,7 +111,7 @@ class Detector:
         total = seen = np.zeros(self.vae.event_shape)
         for each, mask in self._scorer.elements(x):
             total, seen = total + each.sum(axis=0), seen + mask.sum(axis=0)
-        usual = total / np.maximum(seen, 1)
+        usual = np.where(seen > 0, total / np.maximum(seen, 1), np.nan)
         self.calibration = Calibration(np.sort(scores), usual, center, self._checksum())
         return self
 
@@ -113,11 +123,11 @@ class Detector:
 
     def p_value(self, x) -> np.ndarray:
         """The p-value of each row, float64 `[N]`, from 1 / (n + 1) to 1; small is strange."""
-        return conformal.p_values(self._calibrated().scores, self.score(x))
+        return conformal.p_values(self._calibrated().limits, self.score(x))
 
     def decision_function(self, x, alpha: float = 0.05) -> np.ndarray:
         """The threshold at alpha less the score, float64 `[N]`: negative for anomalies, as in scikit-learn."""
-        return conformal.threshold(self._calibrated().scores, alpha) - self.score(x)
+        return conformal.threshold(self._calibrated().limits, alpha) - self.score(x)
 
     def predict(self, x, alpha: float = 0.05) -> np.ndarray:
         """-1 for rows with p_value <= alpha, which are anomalies, and 1 for others, as in scikit-learn; int `[N]`.
@@ -140,7 +150,9 @@ class Detector:
         return statistics().false_discovery_control(self.p_value(x)) <= fdr
 
     def contributions(self, x) -> np.ndarray:
-        """How much each element makes its row strange, nats, float64 `[N, *event_shape]`; 0 where it is masked.
+        """How much each element makes its row strange, nats, float64 `[N, *event_shape]`.
+
+        0 where it is masked, and NaN where it is not, but was so in all calibration rows.
 
         -log p(x_e | E q(z|x)) less its mean over the calibration rows, so that an element's unit does not count. Over
         an unmasked row they sum to its "reconstruction" score less that of the calibration rows on average.
@@ -184,15 +196,15 @@ class Detector:
         return saved_model(self.vae, path, samples, results, verbose, scored=self._served(self._calibrated()))
 
     def _served(self, calibration: Calibration) -> Callable:
-        scores = calibration.scores.astype(np.float32)
-        n = len(scores)
+        limits = calibration.limits
+        n = len(limits)
         p_values = (1.0 + np.arange(n, -1, -1)) / (n + 1)  # by how many scores are below
 
         def scored(batch):
             score = tf.cast(self._scorer.of_batch(batch), tf.float32)
             if self.kind == "typicality":
                 score = tf.abs(score - calibration.center)
-            below = tf.searchsorted(tf.constant(scores), score, side="left")
+            below = tf.searchsorted(tf.constant(limits), tf.cast(score, tf.float64), side="left")
             return {"anomaly_score": score, "p_value": tf.gather(tf.constant(p_values), below)}
 
         return scored

@@ -1,4 +1,4 @@
-"""Scores of rows, higher for stranger ones: functions of x alone, the same in a graph, in any batch and when served."""
+"""Scores of rows, higher for stranger ones: functions of x up to rounding, in a graph, in any batch and when served."""
 
 from collections.abc import Iterator
 
@@ -17,8 +17,8 @@ SCORES = ("log_likelihood", "elbo", "reconstruction", "typicality")
 class Scorer:
     """What a `Detector` computes of its model.
 
-    Every row gets the same noise. So a score is a fixed function of x, as the guarantee needs it, and equal rows have
-    equal scores.
+    Every row gets the same noise. So a score is a function of x, as the guarantee needs it, to rounding: equal rows
+    have scores that tie (`kvae.anomaly.conformal.limits`).
 
     Args:
         vae: a `kvae.VAE`.

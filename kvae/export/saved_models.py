@@ -56,7 +56,8 @@ def saved_model(
 
     A conditional model has an input `condition` `[B, *condition_shape]`, float32, in each: classes are one-hot. With
     an encoder that takes a mask there is an input `mask` beside x, float32, 1 where x was observed. A deterministic
-    posterior has no scale in `encode`, and neither `score` nor `log_likelihood`. One over codes has no scale, but indices,
+    posterior has no scale in `encode`, and neither `score` nor `log_likelihood`; with `scored` it has a `score` without
+    the input seed, of what `scored` gives. One over codes has no scale, but indices,
     int32 `[B, M]`.
 
     `assets.extra` holds `manifest.json` (versions, shapes, the support of x, tensor names for other languages,

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from kvae.data import advice, inputs
-from kvae.data.batch import unpack
+from kvae.data.batch import Batch, unpack
 from kvae.data.splits import Split
 from kvae.numerics import noise
 from kvae.numerics.arguments import flag
@@ -21,14 +21,16 @@ from kvae.training.loop import Loop, placeholder_dataset
 class Trainer(Evaluator):
     """Abstract: an `Evaluator` that is trained on arrays or pipelines."""
 
-    _fitted_to: tuple[weakref.ref, float] | None = None
+    _fitted_to: tuple[Batch, float] | None = None  # of weak references
 
     @property
     def fitted_to(self) -> Split | None:
-        """The training rows of the last `fit`, where they came as an array or a split that still exists; else None."""
-        reference, share = self._fitted_to or (lambda: None, 0.0)
-        x = reference()
-        split = None if x is None else inputs.split_of(x)
+        """The training rows of the last `fit`, with masks and conditions; None where one of the arrays is gone."""
+        references, share = self._fitted_to or (Batch(lambda: None), 0.0)
+        found = references.map(lambda reference: reference())
+        if any(reference is not None and kept is None for reference, kept in zip(references, found, strict=True)):
+            return None
+        split = inputs.split_of({"x": found.x, "mask": found.mask}, found.condition)
         return inputs.divide(split, share)[0] if split is not None and share else split
 
     def train_step(self, data):
@@ -82,7 +84,10 @@ class Trainer(Evaluator):
         self._fitted_to = None
         with contextlib.suppress(TypeError):  # a list, which no reference can follow
             divided = numbers["validation_split"] if validation_data is None else 0.0
-            self._fitted_to = weakref.ref(unpack(x).x), divided
+            given = unpack(x)
+            condition = y if given.condition is None else given.condition
+            condition = None if self.condition_shape is None else condition
+            self._fitted_to = given._replace(condition=condition, weight=None).map(weakref.ref), divided
         if numbers["validation_split"] and validation_data is None:
             if split is None:
                 raise ValueError("validation_split divides arrays; give a pipeline's validation_data by itself.")

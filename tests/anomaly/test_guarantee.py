@@ -1,9 +1,12 @@
 """False alarms, p-values and the false discovery rate, against binomial bands and NumPy."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import stats
 
+import kvae
 from kvae.anomaly import Detector, conformal
 from tests.anomaly.models import rows, vae
 
@@ -71,10 +74,58 @@ def test_the_detector_does_that(pool):
     np.testing.assert_array_equal(again.p_value(x[:50]), (1 + 2 * stats.rankdata(-own[:50], "max")) / 101)
 
 
+def discrete(seed):
+    """A model, eight distinct rows, and a draw of n rows of the table that has no others."""
+    random = np.random.default_rng(seed)
+    kinds = (random.random((8, 12)) < 0.5).astype(np.float32)
+    keras.utils.set_random_seed(seed)
+    model = kvae.VAE(*kvae.networks.mlp((12,), 2, hidden=(64,)), likelihood="bernoulli", seed=seed)
+    return model, kinds, lambda n: kinds[random.integers(0, 8, n)]
+
+
+def tied(seed):
+    """A detector of such a table, the distinct rows, and their p-values: only equal rows tie."""
+    model, kinds, draw = discrete(seed)
+    calibration = draw(400)
+    detector = Detector(model, "elbo", samples=20).calibrate(calibration)
+    number, own = (calibration[:, None] == kinds).all(-1).sum(axis=0), detector.score(kinds)
+    assert np.diff(np.sort(own)).min() > 1e-4 * own.max()
+    return detector, kinds, (1 + (own >= own[:, None]) @ number) / 401
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 4))])
+def test_equal_rows_tie_in_every_batch(seed):
+    """Each of eight rows stands about fifty times in the calibration: none is rare, in a batch of any size."""
+    detector, kinds, expected = tied(seed)
+    for size in range(1, 10):
+        x = [np.repeat(row[None], size, axis=0) for row in kinds]
+        np.testing.assert_array_equal([detector.p_value(one) for one in x], np.repeat(expected[:, None], size, axis=1))
+        assert all((detector.predict(one, 0.05) == 1).all() for one in x)
+
+
+@pytest.mark.slow
+def test_served_rows_tie_in_every_batch(tmp_path):
+    detector, kinds, expected = tied(0)
+    detector.export(tmp_path / "1", samples=1, verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures["score"]
+    for size in range(1, 10):
+        for row, p in zip(kinds, expected, strict=True):
+            given = {"x": tf.constant(np.repeat(row[None], size, axis=0)), "seed": tf.zeros([size], tf.int32)}
+            np.testing.assert_array_equal(served(**given)["p_value"], np.full(size, p))
+
+
+def test_limits():
+    """1e-5 of a score's size or of 1, and of typicality's center; in order, negative scores too."""
+    found = conformal.limits(np.array([-400.0, 0.0, 0.5, 300.0]))
+    np.testing.assert_allclose(found, [-399.996, 1e-5, 0.50001, 300.003], rtol=1e-12)
+    np.testing.assert_allclose(conformal.limits(np.array([0.0, 5.0]), -200.0), [0.002, 5.00205], rtol=1e-12)
+
+
 def test_thresholds_are_free_of_rounding():
     """0.29 * 100 is below 29 in binary numbers."""
     calibration = np.arange(99.0)
     for k in range(1, 99):
+        assert conformal.rank(99, k / 100) == k
         found = conformal.threshold(calibration, k / 100)
         assert np.sum(conformal.p_values(calibration, np.array([found + 0.5])) <= k / 100) == 1
         assert np.sum(conformal.p_values(calibration, np.array([found])) <= k / 100) == 0

@@ -16,6 +16,11 @@ def _detector() -> Detector:
     return Detector(vae(), "reconstruction").calibrate(X)
 
 
+def _many(times: int) -> np.ndarray:
+    """Distinct rows, ten times as many."""
+    return np.concatenate([X + i for i in range(times)])
+
+
 def _without_scipy():
     with mock.patch.dict(sys.modules, {"scipy": None}):
         _detector().drift(X)
@@ -38,13 +43,19 @@ def _without_alarms():
     VAEEstimator(hidden=(), epochs=0, jit_compile=False).fit(rows).predict(rows)
 
 
+def _lost_in_float32():
+    rows = np.concatenate([X, X]).astype(np.float64)
+    rows[:, 4] += 1e9
+    VAEEstimator(hidden=(), epochs=0, jit_compile=False).fit(rows)
+
+
 def _without_detector():
     vae().save(path("alone.keras"))
     Detector.load(path("alone.keras"))
 
 
 ROWS = {
-    "anomaly.conformal.threshold": [
+    "anomaly.conformal.rank": [
         (
             lambda: _detector().predict(X, 0.05),
             r"alpha=0.05 is below 1 / 11, the smallest p-value that 10 calibration rows give: there would never be .*"
@@ -63,12 +74,12 @@ ROWS = {
     ],
     "anomaly.held_out.check_held_out": [
         (
-            lambda: Detector(vae()).calibrate(X, X),
-            "Of the 10 calibration rows 10 are rows of the training data: their scores are too low.*Calibrate on he",
+            lambda: Detector(vae()).calibrate(_many(4), _many(4)),
+            "Of the 40 calibration rows 40 are rows of the training data: their scores are too low.*neither trained",
         ),
         (
-            lambda: Detector(vae()).calibrate(np.tile(X, (4, 1)), np.concatenate([X, X[:1]])),
-            "40 are rows of the training data, and equal rows among them explain 7: their scores",
+            lambda: Detector(vae()).calibrate(_many(4), np.concatenate([_many(9), X])),
+            "40 are rows of the training data, and equal rows among them explain 9: their scores",
         ),
     ],
     "anomaly.detector.Detector.calibrate": [
@@ -87,6 +98,13 @@ ROWS = {
     ],
     "anomaly.files.load": [
         (_without_detector, "alone.keras holds a model, but no detector. Read it with kvae.load_model, or calibrate o"),
+    ],
+    "sklearn.VAEEstimator.fit": [
+        (
+            _lost_in_float32,
+            r"Columns \[4\] of X vary, but not in float32, in which .* as StandardScaler does",
+            UserWarning,
+        ),
     ],
     "sklearn.VAEEstimator.predict": [
         (
