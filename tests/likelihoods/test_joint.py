@@ -10,6 +10,7 @@ from scipy import stats
 from tensorflow_probability import distributions as tfd
 
 import kvae
+from kvae.data.advice import advise
 from kvae.data.column_supports import ColumnSupports
 from kvae.likelihoods import Bernoulli, Categorical, Joint, LogNormal, Normal, Poisson
 from kvae.numerics.columns import Columns, Order
@@ -94,6 +95,7 @@ class JointTest(tf.test.TestCase):
                 self.assertTrue(np.isfinite(log_p.numpy()).all())
                 self.assertTrue(np.isfinite(tape.gradient(log_p, parameters).numpy()).all())
 
+    @pytest.mark.slow
     def test_one_group_is_its_likelihood(self):
         """Bit for bit: training, and what follows."""
         x = table()[:, [0, 5]]
@@ -168,6 +170,7 @@ class JointTest(tf.test.TestCase):
         p = vae.decode(vae.terms(x, mask=mask, seed=1).z)
         self.assertAllEqual(vae.likelihood.log_prob_by_group(p, x, mask)["counts"], np.zeros((1, 60)))
 
+    @pytest.mark.slow
     def test_imputed_values_are_in_their_supports(self):
         x = table()
         vae, mask = fitted(), np.random.default_rng(1).random(x.shape) < 0.6
@@ -186,6 +189,7 @@ class JointTest(tf.test.TestCase):
             total += kvae.evaluate.independent_pixels(one, x[:, columns], y[:, columns]).mean
         self.assertAllClose(kvae.evaluate.independent_pixels(vae, x, y).mean, total, rtol=1e-6)
 
+    @pytest.mark.slow
     def test_frozen_parts_stay_so_in_files(self):
         vae = trained(table())
         part = vae.likelihood.groups["times"][1]
@@ -257,26 +261,26 @@ def test_supports_agree_with_each_columns_own():
         assert supports.contains(x[row : row + 1], ~expected[row : row + 1])
 
 
+def built(likelihood, columns):
+    """Without a model."""
+    likelihood.build((3,), (columns,))
+    return likelihood
+
+
 def test_advice_is_given_group_by_group():
     """The reals of group 'real' are far from unit size; those of other groups are not named."""
     x = table()
     x[:, 5] *= 1e5
-    vae = make_vae(likelihood=JOINTS["joint"])
     with pytest.warns(UserWarning, match=r"Elements of x have sizes from .* Call vae.adapt\(x\) before fit"):
-        vae.fit(x, verbose=0)
+        advise(kvae.data.Split(x), built(JOINTS["joint"](), 6))
 
 
 def test_advice_has_the_columns_of_x():
     x = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
     x[:, 3] = x[:, 3] > 0
-    likelihood = Joint({"a": ((0, 4), Normal()), "b": ((1, 2, 3), Normal())})
-    vae = kvae.VAE(*kvae.networks.mlp((5,), 2, hidden=()), likelihood=likelihood)
-    vae.compile("adam")
-    with pytest.warns(
-        UserWarning,
-        match=r"The columns \[3\] hold only 0 and 1. .* a Bernoulli\(\) of their own by kvae.likelihoods.Joint",
-    ):
-        vae.fit(x, verbose=0)
+    likelihood = built(Joint({"a": ((0, 4), Normal()), "b": ((1, 2, 3), Normal())}), 5)
+    with pytest.warns(UserWarning, match=r"The columns \[3\] hold only 0 and 1. .* a Bernoulli\(\) of their own by"):
+        advise(kvae.data.Split(x), likelihood)
 
 
 def test_columns_in_a_graph():
