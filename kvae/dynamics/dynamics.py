@@ -136,7 +136,7 @@ class Dynamics(Transition):
         data, steps = windows.shuffled(batch_size, self.seed, int(self.optimizer.iterations))
         at_once = max(n for n in range(1, _STEPS_PER_CALL + 1) if steps % n == 0)
         if at_once != self.steps_per_execution:
-            self.steps_per_execution, self.train_function = at_once, None
+            self.steps_per_execution, self.train_function, self.test_function = at_once, None, None
         history = super().fit(
             data, epochs=epochs, steps_per_epoch=steps, verbose=verbose, callbacks=fit_arguments.listed(callbacks),
             validation_data=validation, initial_epoch=initial_epoch, shuffle=False,

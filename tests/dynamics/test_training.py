@@ -46,6 +46,19 @@ def test_resumed_to_the_byte(options, tmp_path):
     assert any(np.any(one != start) for one, start in zip(weights(whole), before, strict=True))
 
 
+def test_an_evaluation_sees_every_window_before_and_after_a_fit():
+    dynamics, x = small(), flows.oscillator(10, 30, dt=0.3, seed=3)
+    found = []
+    dynamics.adapt(X)
+    dynamics.evaluate(x, batch_size=50, verbose=0)
+    dynamics.fit(X, batch_size=29, epochs=1, verbose=0, validation_data=x)
+    assert dynamics.steps_per_execution == 16
+    for batch_size in (50, 290):
+        found.append(dynamics.evaluate(x, batch_size=batch_size, verbose=0))
+        assert float(dynamics.trackers["loss"].count) == 10 * 29
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_codes_leave_the_vae_alone():
     dynamics = small()
