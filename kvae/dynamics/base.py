@@ -5,11 +5,9 @@ import math
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
-from kvae.data.batch import Batch
-from kvae.dynamics import trajectories, transitions
-from kvae.numerics import arguments, divergences, noise
+from kvae.dynamics import sequences, trajectories, transitions
+from kvae.numerics import arguments, noise
 from kvae.numerics.compilation import Programs, prefers_xla
 
 _DECAY = 0.99  # of the moving average of the squares, in a step
@@ -71,14 +69,14 @@ class Transition(keras.Model):
             codes = tf.concat([codes[:, 1:], found[-1][:, None]], axis=1)
         return tf.stack(found, axis=1)
 
-    def _floored(self, variance):
+    def floored(self, variance):
         """A variance, which is at least a tiny part of that of the codes."""
         return tf.maximum(variance, tf.square(_FLOOR * self.width))
 
     @property
     def scale(self) -> tf.Tensor:
         """s, the standard deviations of one step, `[D]`."""
-        return tf.sqrt(self._floored(tf.convert_to_tensor(self.variance)[0]))
+        return tf.sqrt(self.floored(tf.convert_to_tensor(self.variance)[0]))
 
     @property
     def linear(self) -> bool:
@@ -246,47 +244,11 @@ class Transition(keras.Model):
     def _terms(self, windows, stream, first, training):
         """The terms `[B]` by name, and squares `[B, leads, D]`; numbers of windows from `first` on."""
         if self.objective == "elbo":
-            return self._sequence_terms(windows, stream, first, training)
+            return sequences.terms(self, windows, stream, first, training)
         squares = tf.square(self._residuals(windows, training))
-        variance = self._floored(self.variance)
+        variance = self.floored(self.variance)
         density = tf.reduce_sum(squares / variance + tf.math.log(2.0 * math.pi * variance), axis=-1) / 2.0
         return {"loss": tf.reduce_mean(density, axis=1)}, squares
-
-    def _sequence_terms(self, x, stream, first, training):
-        """The sequence ELBO of windows x `[B, W, *event_shape]`, for one step of time: a mean over W."""
-        vae, size = self.vae, self.vae.latent_dim
-        rows, length = tf.shape(x)[0], self.horizon + 1
-        batch = vae.prepared(Batch(tf.reshape(x, [rows * length, *vae.event_shape])))
-        q = vae.posterior.distribution(vae.encode_features(batch, training))
-        eps = noise.normal(
-            self.seed, stream, first * length, rows * length, vae.posterior.noise_size, self.compute_dtype
-        )
-        z, log_q = vae.posterior.drawn(q, eps[None])
-        p = vae.likelihood.distribution(vae.decode_features(z, None, training))
-        if training:
-            p = vae.likelihood.calibrated(batch.x, p, tf.ones([rows * length]), None)
-        log_px_z = tf.reduce_sum(tf.reshape(vae.likelihood.log_prob(p, batch.x, None), [rows, length]), axis=1)
-        z = tf.reshape(z, [rows, length, size])
-        padded = tf.concat([tf.repeat(z[:, :1], self.order - 1, axis=1), z], axis=1)
-        known = tf.stack([padded[:, i : i + length - 1] for i in range(self.order)], axis=2)  # [B, W - 1, order, D]
-        means = self.mean(tf.reshape(known, [rows * (length - 1), self.order, size]), training)
-        means = tf.reshape(means, [rows, length - 1, size])
-        squares = tf.square(z[:, 1:] - means)
-        means = tf.reshape(tf.concat([z[:, :1], means], axis=1), [rows * length, size])  # the first is not used
-        scale = tf.sqrt(self._floored(self.variance)) * tf.ones_like(means)
-        transition = tfd.MultivariateNormalDiag(means, scale)
-        flat = tf.reshape(z, [1, rows * length, size])
-        from_prior, from_before = (self._kl(q, p, flat, log_q) for p in (vae.prior_distribution(), transition))
-        kl = tf.reshape(from_prior, [rows, length])[:, 0]
-        kl += tf.reduce_sum(tf.reshape(from_before, [rows, length])[:, 1:], axis=1)
-        terms = {"reconstruction": log_px_z / length, "kl": kl / length}
-        elbo = terms["reconstruction"] - terms["kl"]
-        return terms | {"elbo": elbo, "loss": -elbo}, tf.reduce_mean(squares, axis=1, keepdims=True)
-
-    @staticmethod
-    def _kl(q, p, z, log_q):
-        closed = divergences.kl(q, p)
-        return log_q[0] - p.log_prob(z)[0] if closed is None else closed
 
     def _xla(self, jit_compile) -> bool:
         """Whether to compile by XLA, for what `compile` was given."""
