@@ -121,7 +121,7 @@ class Transition(keras.Model):
         return self._codes(trajectories.checked(x, self.vae.event_shape, 1))
 
     def _codes(self, states):
-        return trajectories.in_parts(lambda x: self.vae.posterior.center(self.vae.encode(x)).numpy(), states)
+        return trajectories.in_parts(lambda x, _: self.vae.posterior.center(self.vae.encode(x)).numpy(), states)
 
     def adapt(self, x) -> None:
         """Set the units, and a linear transition by least squares, by trajectories. The first `fit` does it.
@@ -177,7 +177,14 @@ class Transition(keras.Model):
         return trajectories.checked(x, self.vae.event_shape, self.order - self.copies + self.horizon)
 
     def _draws(self, states):
-        return trajectories.in_parts(lambda x: self.vae.terms(x, seed=self.seed).z[0].numpy(), states)
+        """Draws from q(z|x) of states `[N, T, *event_shape]`: `[N, T, D]`."""
+        posterior = self.vae.posterior
+
+        def drawn(x, first):
+            eps = noise.normal(self.seed, noise.DRAWS, first, len(x), posterior.noise_size, self.compute_dtype)
+            return posterior.draw(self.vae.encode(x), eps[None])[0].numpy()
+
+        return trajectories.in_parts(drawn, states)
 
     def _adapt(self, codes: np.ndarray) -> None:
         """Set the units by codes `[N, T, D]`, a linear transition by least squares, and the variances."""

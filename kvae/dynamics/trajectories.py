@@ -102,14 +102,13 @@ def array(value, name: str) -> np.ndarray:
 
 
 def in_parts(function, trajectories: np.ndarray) -> np.ndarray:
-    """A function from states `[B, *event_shape]` to rows, over trajectories: `[N, T, ...]`."""
+    """A function from states `[B, *event_shape]` and the number of the first to rows, over all states: `[N, T, ...]`."""
     count, steps = trajectories.shape[:2]
-    at_a_time, parts = max(1, STATES // steps), []
-    for first in range(0, count, at_a_time):
-        part = np.asarray(trajectories[first : first + at_a_time])
-        rows = np.asarray(function(part.reshape(-1, *part.shape[2:])))
-        parts.append(rows.reshape(len(part), steps, *rows.shape[1:]))
-    return np.concatenate(parts)
+    parts = []
+    for first in range(0, count * steps, STATES):
+        numbers = np.arange(first, min(first + STATES, count * steps))
+        parts.append(np.asarray(function(trajectories[np.divmod(numbers, steps)], first)))
+    return np.concatenate(parts).reshape(count, steps, *parts[0].shape[1:])
 
 
 def before(codes: np.ndarray, more: int) -> np.ndarray:

@@ -1,11 +1,14 @@
 """Training, resuming and files."""
 
+from unittest import mock
+
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 import kvae
-from kvae.dynamics import Dynamics, flows
+from kvae.dynamics import Dynamics, flows, trajectories
 from tests.dynamics.models import linear_vae, set_linear
 
 X = flows.oscillator(16, 30, dt=0.3)
@@ -107,6 +110,18 @@ def test_states_that_the_vae_does_not_explain(objective):
             call(bad)
     with pytest.raises(ValueError, match="is nan"):
         dynamics.rollout(bad[:, 5], 3)
+
+
+def test_draws_do_not_depend_on_how_many_are_taken_at_a_time():
+    dynamics = small(objective="elbo")
+    dynamics.calibrate(X)
+    found = np.asarray(dynamics.variance)
+    with mock.patch.object(trajectories, "STATES", 35):  # more than a trajectory
+        dynamics.calibrate(X)
+    np.testing.assert_allclose(dynamics.variance, found, rtol=1e-5)
+    q = dynamics.vae.encode(X.reshape(-1, 2))
+    eps = (dynamics._draws(X).reshape(-1, 2) - q.mean().numpy()) / q.stddev().numpy()
+    assert len(np.unique(eps.round(4), axis=0)) > 470 and stats.kstest(eps.ravel(), "norm").pvalue > 0.01
 
 
 def test_calibrated_on_other_trajectories():
