@@ -12,6 +12,7 @@ from kvae.numerics.compilation import Programs, prefers_xla
 
 _DECAY = 0.99  # of the moving average of the squares, in a step
 _CALIBRATION, _ROUNDS = 4096, 4  # windows of `calibrate`, and how often it corrects s
+_ACTIVE = 0.05  # of the variance of z over x and q is that of the centers, in a unit that is active
 _FLOOR = 1e-6  # of the transition's scale, in units of the codes' spread
 
 
@@ -26,6 +27,10 @@ class Transition(keras.Model):
         vae, order, horizon, objective, seed: see `kvae.dynamics.Dynamics`.
         transition, network: the name of the transition, "own" for a user's, and its network.
         center, width, spread: `[D]`, mean and standard deviation of the codes, and root mean square of a move.
+        active: `[D]`, 1 for the units that f sees and moves. With objective="codes" it is 0 for a unit that the VAE
+            hardly uses: one whose centers have less than 5 % of the variance of z. A draw from q would be far outside
+            of what f was trained on there. Such a unit stays where it is, and has no part in the loss. Where all units
+            are such, as in a VAE that is not trained, all are active.
         variance: `[leads, D]`, mean squares of the codes' distance from the path of the mean, for one step and for
             each of `horizon` steps ahead; the first is s^2.
     """
@@ -43,6 +48,7 @@ class Transition(keras.Model):
         self.center = self._constant("center", (size,), "zeros")
         self.width, self.spread = (self._constant(name, (size,), "ones") for name in ("width", "spread"))
         self.variance = self._constant("variance", (self.leads, size), "ones")
+        self.active = self._constant("active", (size,), "ones")
         self.adapted = self.add_weight(name="adapted", shape=(), dtype="int64", initializer="zeros", trainable=False)
         names = ("loss", "elbo", "reconstruction", "kl") if objective == "elbo" else ("loss",)
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
@@ -56,10 +62,10 @@ class Transition(keras.Model):
 
     def mean(self, codes, training=False):
         """The mean of the next code `[B, D]` for the last `order` codes `[B, order, D]`, the oldest first."""
-        inputs = (codes - self.center) / self.width
+        inputs = self.active * (codes - self.center) / self.width
         if len(self.network.inputs[0].shape) == 2:
             inputs = inputs[:, 0]
-        return codes[:, -1] + self.spread * tf.cast(self.network(inputs, training=training), codes.dtype)
+        return codes[:, -1] + self.active * self.spread * tf.cast(self.network(inputs, training=training), codes.dtype)
 
     def path(self, codes, steps: int, training=False):
         """The path of the mean, `[B, steps, D]`, after the codes `[B, order, D]`: each step starts at the last one."""
@@ -92,9 +98,11 @@ class Transition(keras.Model):
         if self.transition != "linear":
             raise ValueError(f"A linear transition is needed, and this one is {self.transition!r}.")
         kernel, bias = (np.asarray(one, np.float64) for one in self.network.layers[-1].weights)
-        center, width, spread = (np.asarray(one, np.float64) for one in (self.center, self.width, self.spread))
-        size = len(center)
-        kernel = kernel / np.tile(width, self.order)[:, None] * spread
+        center, width, spread, active = (
+            np.asarray(one, np.float64) for one in (self.center, self.width, self.spread, self.active)
+        )
+        size, spread = len(center), spread * active
+        kernel = kernel * np.tile(active / width, self.order)[:, None] * spread
         bias = bias * spread - np.tile(center, self.order) @ kernel
         kernel[-size:] += np.eye(size)
         return kernel.T, bias
@@ -102,7 +110,8 @@ class Transition(keras.Model):
     def eigenvalues(self) -> np.ndarray:
         """Of one step of a linear transition, complex, the largest first: `[order D]`.
 
-        exp(rate dt) for each rate of the equation: a modulus below 1 decays, an angle is a turn in a step.
+        exp(rate dt) for each rate of the equation: a modulus below 1 decays, an angle is a turn in a step. A unit that
+        is not `active` adds a 1, and zeros where `order` is more.
 
         Raises:
             ValueError: for a transition that is not linear.
@@ -130,7 +139,7 @@ class Transition(keras.Model):
             ValueError: as in `fit`.
         """
         x = self._checked(x)
-        self._adapt(self._codes(x) if self.objective == "codes" else self._draws(x))
+        self._adapt(x, self._codes(x) if self.objective == "codes" else None)
 
     def calibrate(self, x, lead: int = 1) -> None:
         """Set s, and s_j for each of `horizon` steps, by trajectories that it was not trained on.
@@ -186,8 +195,12 @@ class Transition(keras.Model):
 
         return trajectories.in_parts(drawn, states)
 
-    def _adapt(self, codes: np.ndarray) -> None:
-        """Set the units by codes `[N, T, D]`, a linear transition by least squares, and the variances."""
+    def _adapt(self, x, codes: np.ndarray | None) -> None:
+        """Set the units, a linear transition by least squares, and the variances, by codes `[N, T, D]`, or by draws."""
+        if codes is None:
+            codes = self._draws(x)
+        else:
+            self.active.assign(self._used(x, codes))
         moves = np.diff(codes, axis=1)
         width, spread = codes.std(axis=(0, 1)), np.sqrt(np.mean(np.square(moves), axis=(0, 1)))
         self.center.assign(codes.mean(axis=(0, 1)))
@@ -195,11 +208,22 @@ class Transition(keras.Model):
         self.spread.assign(np.where(spread > 0, spread, 1.0))
         if self.transition == "linear":
             windows = trajectories.Windows(codes[:, :-1], self.order).all()
-            center, width, spread = (np.asarray(one) for one in (self.center, self.width, self.spread))
+            center, width, spread, active = (
+                np.asarray(one) for one in (self.center, self.width, self.spread, self.active)
+            )
             moved = moves[:, self.order - 1 :].reshape(-1, moves.shape[-1]) / spread
-            self.network.layers[-1].set_weights(transitions.least_squares((windows - center) / width, moved))
+            self.network.layers[-1].set_weights(transitions.least_squares(active * (windows - center) / width, moved))
         self.variance.assign(self._squares(codes))
         self.adapted.assign(1)
+
+    def _used(self, x, codes: np.ndarray) -> np.ndarray:
+        """1 for the units that are `active`, and 0 for the others, `[D]`."""
+        count = codes.shape[0] * codes.shape[1]
+        numbers = np.divmod(np.linspace(0, count - 1, min(count, trajectories.STATES)).astype(int), codes.shape[1])
+        centers = codes[numbers]
+        draws = self._draws(x[numbers][None])[0] if self.vae.posterior.has_density else centers
+        used = centers.var(axis=0) > _ACTIVE * draws.var(axis=0)
+        return np.where(used.any(), used, True)
 
     def _squares(self, codes: np.ndarray) -> np.ndarray:
         """Mean squares of the distance from the path of the mean, `[leads, D]`, over all windows of codes."""
@@ -254,8 +278,8 @@ class Transition(keras.Model):
             return sequences.terms(self, windows, stream, first, training)
         squares = tf.square(self._residuals(windows, training))
         variance = self.floored(self.variance)
-        density = tf.reduce_sum(squares / variance + tf.math.log(2.0 * math.pi * variance), axis=-1) / 2.0
-        return {"loss": tf.reduce_mean(density, axis=1)}, squares
+        density = self.active * (squares / variance + tf.math.log(2.0 * math.pi * variance)) / 2.0
+        return {"loss": tf.reduce_mean(tf.reduce_sum(density, axis=-1), axis=1)}, squares
 
     def _xla(self, jit_compile) -> bool:
         """Whether to compile by XLA, for what `compile` was given."""

@@ -128,7 +128,7 @@ class Dynamics(Transition):
         x = self._checked(x)
         codes = self._codes(x) if self.objective == "codes" else None
         if not int(self.adapted) or self.solved_at_once:
-            self._adapt(self._draws(x) if codes is None else codes)
+            self._adapt(x, codes)
         validation = None if validation_data is None else self._data(self._checked(validation_data))
         if self.solved_at_once:
             return self._solved(codes, validation)

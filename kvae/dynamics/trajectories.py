@@ -102,7 +102,7 @@ def array(value, name: str) -> np.ndarray:
 
 
 def in_parts(function, trajectories: np.ndarray) -> np.ndarray:
-    """A function from states `[B, *event_shape]` and the number of the first to rows, over all states: `[N, T, ...]`."""
+    """A function from states `[B, *event_shape]`, and the number of the first, to rows; over all: `[N, T, ...]`."""
     count, steps = trajectories.shape[:2]
     parts = []
     for first in range(0, count * steps, STATES):
