@@ -39,7 +39,8 @@ class Dynamics(Transition):
             `fit` sets: its input has mean 0 and deviation 1, its output is in units of a typical move.
         horizon: steps ahead.
         order: how many of the last codes f sees, by default 1, or 8 for "gru". Where there are fewer, copies of the
-            first one stand before it. "gru" is trained on such starts, too; others on whole windows.
+            first one stand before it. "gru" is trained on such starts, too; others on whole windows, so that
+            objective="elbo" takes no other of a higher order.
         objective: "codes" or "elbo".
         seed: of the order of the data and of the noise in training.
         name: the model's name.
@@ -49,7 +50,8 @@ class Dynamics(Transition):
     `.keras` file holds it with its VAE and optimizer. All log-densities are in nats.
 
     Raises:
-        ValueError: for a conditional VAE, one with a codebook, or a transition of other shapes.
+        ValueError: for a conditional VAE, one with a codebook, a transition of other shapes, or an order above 1 of
+            other transitions than "gru" with objective="elbo".
 
     References: Solera-Rico et al. (2024), beta-variational autoencoders and transformers for reduced-order modelling of
     fluid flows, Nature Communications 15. Krishnan, Shalit, Sontag (2015), Deep Kalman filters, arXiv 1511.05121.
@@ -68,6 +70,11 @@ class Dynamics(Transition):
         horizon, seed = arguments.whole("horizon", horizon, 1), arguments.seed(seed)
         default = 8 if isinstance(transition, str) and transition == "gru" else 1
         order = default if order is None else arguments.whole("order", order, 1)
+        if objective == "elbo" and order > 1 and transition != "gru":
+            raise ValueError(
+                f"objective='elbo' takes order=1, or transition='gru', got order={order}: f would be trained on copies "
+                "of the first code of each stretch. Use objective='codes', or transition='gru'."
+            )
         transition = transitions.checked(transition, order, vae.latent_dim)
         super().__init__(vae, transition, order, horizon, objective, seed, name)
         self.compile()

@@ -63,6 +63,10 @@ ROWS = {
     ],
     "dynamics.dynamics.Dynamics.__init__": [
         (lambda: Dynamics(conditional()), "Dynamics takes a VAE without conditions, and this one has them. Train one"),
+        (
+            lambda: Dynamics(vae(), "residual", order=3, objective="elbo"),
+            r"objective='elbo' takes order=1, or transition='gru', got order=3: f would be trained on copies",
+        ),
     ],
     "dynamics.dynamics.Dynamics.compile": [
         (
