@@ -200,18 +200,26 @@ def test_path_of_the_mean_is_the_matrix_power():
     np.testing.assert_allclose(dynamics.rollout(X[:, 0], 6, 0)[0], found @ W.T + BIAS, rtol=1e-8)
 
 
-def test_noise_is_a_function_of_seed_start_and_step():
+@pytest.mark.parametrize("output", ["mean", "sample"])
+def test_noise_is_a_function_of_seed_start_and_step(output):
     dynamics = exact()
-    paths = dynamics.rollout(X[:, 0], 5, samples=3, seed=1)
+
+    def forecast(starts=3, steps=5, seed=1):
+        return dynamics.rollout(X[:starts, 0], steps, samples=3, seed=seed, output=output)
+
+    paths = forecast()
     assert paths.shape == (3, 3, 5, 5)
-    np.testing.assert_array_equal(paths, dynamics.rollout(X[:, 0], 5, samples=3, seed=1))
-    np.testing.assert_array_equal(paths[:, :, :2], dynamics.rollout(X[:, 0], 2, samples=3, seed=1))
-    np.testing.assert_allclose(paths[:, :2], dynamics.rollout(X[:2, 0], 5, samples=3, seed=1), rtol=1e-12)
-    other = dynamics.rollout(X[:, 0], 5, samples=3, seed=2)
-    assert np.abs(paths - other).min(axis=-1).max() > 1e-3
+    np.testing.assert_array_equal(paths, forecast())
+    np.testing.assert_array_equal(paths[:, :, :2], forecast(steps=2))
+    np.testing.assert_allclose(paths[:, :2], forecast(starts=2), rtol=1e-12)
+    assert np.abs(paths - forecast(seed=2)).min(axis=-1).max() > 1e-3
     assert np.abs(paths[0] - paths[1]).min(axis=-1).max() > 1e-3
-    with mock.patch.object(rollouts, "_AT_A_TIME", 3):  # one start at a time
-        np.testing.assert_allclose(paths, dynamics.rollout(X[:, 0], 5, samples=3, seed=1), rtol=1e-12)
+    with mock.patch.object(rollouts, "_AT_A_TIME", 3), mock.patch.object(rollouts, "ROWS", 4):  # a start at a time
+        np.testing.assert_allclose(paths, forecast(), rtol=1e-12)
+    if output == "sample":
+        mean = dynamics.rollout(X[:, 0], 5, samples=3, seed=1)
+        error = (paths - mean).ravel() / SCALE
+        assert len(np.unique(error.round(6))) == error.size and stats.kstest(error, "norm").pvalue > 0.01
 
 
 def test_a_history_counts_where_the_order_is_higher():
