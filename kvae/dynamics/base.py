@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kvae.dynamics import sequences, trajectories, transitions
 from kvae.numerics import arguments, noise
-from kvae.numerics.compilation import Programs, prefers_xla
+from kvae.numerics.compilation import Programs, identity_of, prefers_xla
 
 _DECAY = 0.99  # of the moving average of the squares, in a step
 _CALIBRATION, _ROUNDS = 4096, 4  # windows of `calibrate`, and how often it corrects s
@@ -52,8 +52,12 @@ class Transition(keras.Model):
         self.adapted = self.add_weight(name="adapted", shape=(), dtype="int64", initializer="zeros", trainable=False)
         names = ("loss", "elbo", "reconstruction", "kl") if objective == "elbo" else ("loss",)
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
-        self.programs = Programs()
+        self.programs = Programs(self._made_of)
         self.built = True
+
+    def _made_of(self) -> tuple:
+        """What changes with the parts and their weights: `vae.fit_prior` puts another prior in."""
+        return identity_of((*self.vae.parts(), self.network))
 
     def _constant(self, name: str, shape: tuple, initializer: str):
         return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=False)

@@ -96,6 +96,7 @@ class Dynamics(Transition):
         xla = self._xla(jit_compile) and not run_eagerly
         super().compile(optimizer=optimizer_of(optimizer), jit_compile=xla, run_eagerly=run_eagerly)
         self.optimizer.build(self._trained())
+        self._known, self._compiled_for = frozenset(map(id, self._trained())), self._made_of()
 
     def get_compile_config(self):
         """The optimizer and the arguments of `compile`, for the `.keras` file."""
@@ -125,7 +126,8 @@ class Dynamics(Transition):
             validation_data: other trajectories.
 
         Raises:
-            ValueError: for what are no trajectories, too short ones, and states that the VAE does not explain.
+            ValueError: for what are no trajectories, too short ones, and states that the VAE does not explain; with
+                objective="elbo" where the VAE has got other weights since `compile`, by `fit_prior` for example.
             FloatingPointError: where the loss stops being finite, after the last epoch.
         """
         numbers = fit_arguments.checked(
@@ -133,6 +135,11 @@ class Dynamics(Transition):
         )
         batch_size, epochs, initial_epoch, verbose = numbers.values()
         x = self._checked(x)
+        self._renew()
+        if not self._known.issuperset(map(id, self._trained())):
+            raise ValueError(
+                "The VAE has other weights than at compile(), after fit_prior for example. Call compile() again."
+            )
         codes = self._codes(x) if self.objective == "codes" else None
         if not int(self.adapted) or self.solved_at_once:
             self._adapt(x, codes)
@@ -167,7 +174,14 @@ class Dynamics(Transition):
         numbers = fit_arguments.checked(batch_size=batch_size, verbose=verbose, return_dict=return_dict)
         data, verbose = self._data(self._checked(x), numbers["batch_size"] or _ROWS), numbers["verbose"]
         callbacks = fit_arguments.listed(callbacks)
+        self._renew()
         return super().evaluate(data, verbose=verbose, callbacks=callbacks, return_dict=return_dict, **keras_own)
+
+    def _renew(self) -> None:
+        """Forget Keras' functions where they were made for other weights."""
+        now = self._made_of()
+        if now != self._compiled_for:
+            self.train_function, self.test_function, self._compiled_for = None, None, now
 
     @property
     def solved_at_once(self) -> bool:

@@ -41,7 +41,7 @@ def log_likelihood(model: Transition, x: np.ndarray, samples: int, seed: int, fi
     ahead = _messages(model, potentials) if model.linear else None
     (n, steps), size = x.shape[:2], model.vae.latent_dim
     variance = np.square(np.asarray(model.scale, np.float64))
-    weigh = model.programs.function(_Weights(model).run)
+    weigh, move = model.programs.function(_Weights(model).run), model.programs.function(model.mean)
     window, log_w = None, np.zeros((samples, n))
     for step in range(steps):
         precision = potentials.precision[:, step] + (0.0 if ahead is None else ahead.precision[:, step])
@@ -49,7 +49,7 @@ def log_likelihood(model: Transition, x: np.ndarray, samples: int, seed: int, fi
         if window is None:
             known, mean, before = np.ones(size), np.zeros((samples, n, size)), None
         else:
-            mean = model.programs.function(model.mean)(tf.constant(window.reshape(-1, model.order, size))).numpy()
+            mean = move(tf.constant(window.reshape(-1, model.order, size))).numpy()
             mean = mean.reshape(samples, n, size).astype(np.float64)
             known, before = 1.0 / variance, mean
         precision = precision + np.diag(known)

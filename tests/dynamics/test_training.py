@@ -62,6 +62,35 @@ def test_an_evaluation_sees_every_window_before_and_after_a_fit():
     np.testing.assert_allclose(*found, rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["log_likelihood", pytest.param("evaluate", marks=pytest.mark.slow)])
+def test_a_prior_that_was_fitted_after_the_first_call(method):
+    dynamics, x = small(objective="elbo", horizon=3), X[:4, :6]
+    vae = dynamics.vae
+
+    def found(model):
+        return model.log_likelihood(x, samples=5) if method == "log_likelihood" else model.evaluate(x, verbose=0)
+
+    before = found(dynamics)
+    vae.fit_prior(x.reshape(-1, 2), prior=kvae.priors.MixtureOfNormals(2), seed=0)
+    fresh = Dynamics(vae, dynamics.network, objective="elbo", horizon=3)
+    assert np.abs(np.subtract(found(fresh), before)).max() > 1e-3
+    np.testing.assert_allclose(found(dynamics), found(fresh), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_new_prior_is_trained_after_compiling_again():
+    dynamics, x = small(objective="elbo", horizon=3), X[:4, :6]
+    vae = dynamics.vae
+    dynamics.fit(x, batch_size=4, verbose=0)
+    vae.fit_prior(x.reshape(-1, 2), prior=kvae.priors.MixtureOfNormals(2), seed=0)
+    with pytest.raises(ValueError, match=r"has other weights than at compile\(\), after fit_prior.* compile\(\) again"):
+        dynamics.fit(x, batch_size=4, verbose=0)
+    dynamics.compile("adam", jit_compile=False)
+    old = np.asarray(vae.prior.trainable_variables[0])
+    dynamics.fit(x, batch_size=4, verbose=0)
+    assert np.abs(np.asarray(vae.prior.trainable_variables[0]) - old).max() > 1e-4
+
+
 @pytest.mark.slow
 def test_codes_leave_the_vae_alone():
     dynamics = small()

@@ -35,6 +35,12 @@ def _diverging():
     found.fit(STATES, batch_size=4, epochs=2, verbose=0)
 
 
+def _other_prior():
+    found = Dynamics(kvae.VAE(*mlp()), "linear", objective="elbo")
+    found.vae.fit_prior(X, prior=kvae.priors.MixtureOfNormals(2), seed=0)
+    found.fit(STATES)
+
+
 def _flow():
     return kvae.VAE(*mlp(), posterior=kvae.posteriors.Flow("iaf", hidden=(8,), context=4))
 
@@ -76,6 +82,10 @@ ROWS = {
         ),
     ],
     "dynamics.dynamics.Dynamics.fit": [
+        (
+            _other_prior,
+            r"The VAE has other weights than at compile\(\), after fit_prior for example. Call compile\(\) ag",
+        ),
         (
             _diverging,
             "The loss is no longer finite. Begin again with a smaller learning rate, or a smaller horizon",
