@@ -74,14 +74,14 @@ ROWS = {
             r"objective='elbo' takes order=1, or transition='gru', got order=3: f would be trained on copies",
         ),
     ],
-    "dynamics.dynamics.Dynamics.compile": [
+    "dynamics.fitting.Fitting.compile": [
         (
             lambda: model().compile("adam", loss="mse"),
             r"compile\(\) of a Dynamics takes optimizer, jit_compile and run_eagerly, got \['loss'\]. Its loss is",
             TypeError,
         ),
     ],
-    "dynamics.dynamics.Dynamics.fit": [
+    "dynamics.fitting.Fitting.fit": [
         (
             _other_prior,
             r"The VAE has other weights than at compile\(\), after fit_prior for example. Call compile\(\) ag",
