@@ -155,6 +155,7 @@ class Transition(keras.Model):
             x: trajectories `[N, T, *event_shape]`.
             lead: the step at which the spread of an ensemble is to be the error of the path of the mean. Beyond 1, s is
                 no longer that of one step: the errors of steps that follow each other have more than it in common.
+                `evaluate` and `log_likelihood` use this s, too.
 
         Raises:
             ValueError: as in `fit`.

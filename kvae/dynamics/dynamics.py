@@ -119,8 +119,8 @@ class Dynamics(Fitting):
         """log p(x_1, ..., x_T) of trajectories `[N, T, *event_shape]`, in nats, `[N]`: log of an unbiased estimate.
 
         It is a particle filter, see `kvae.dynamics.filtering`: too low on average, by less for more `samples`. For a
-        linear transition and a q that is the exact posterior it is exact, the Kalman filter's. The noise of trajectory
-        i is a function of (seed, i, samples).
+        linear transition of order 1 and a q that is the exact posterior it is exact, the Kalman filter's. The noise of
+        trajectory i is a function of (seed, i, samples). It uses the s that `calibrate` left.
 
         Raises:
             ValueError: for a posterior that is not normal, and as in `fit`.

@@ -1,9 +1,9 @@
-"""log p(x_1, ..., x_T) by a particle filter whose proposals use q(z_t|x_t); for a linear transition the future, too.
+"""log p(x_1, ..., x_T) by a particle filter whose proposals use q(z_t|x_t), and the future for a linear transition.
 
 With the potential g_t(z) = q(z|x_t) / N(z; 0, I), which is p(x_t|z) up to a factor where q is the exact posterior, the
 proposal for z_t is p(z_t|z_t-1) g_t(z_t) b_t(z_t), normalised. b_t is the integral of all later transitions and
-potentials, which is a normal function of z_t where the transition is linear, and 1 otherwise. So for a linear model
-with its exact posterior all weights are equal: the result is that of the Kalman filter, without an error.
+potentials, which is a normal function of z_t where the transition is linear of order 1, and 1 otherwise. So for such
+a model with its exact posterior all weights are equal: the result is that of the Kalman filter, without an error.
 
 Densities are in float64 on the host; networks run in the model's dtype.
 """

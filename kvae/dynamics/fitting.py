@@ -104,6 +104,8 @@ class Fitting(Transition):
     ):  # fmt: skip
         """The loss over all windows of trajectories, in nats for one step of time; see `keras.Model.evaluate`.
 
+        It uses the s and s_j that `calibrate` left.
+
         Raises:
             ValueError: as in `fit`.
         """
