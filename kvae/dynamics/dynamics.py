@@ -153,17 +153,22 @@ class Dynamics(Fitting):
         return serving.saved_model(self, path, steps)
 
     def get_config(self):
-        """The constructor's arguments, serialised, and the version of kvae."""
+        """The constructor's arguments, serialised, the layers that are frozen, and the version of kvae."""
         parts = {"vae": self.vae, "transition": self.network if self.transition == "own" else self.transition}
         config = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
         names = ("horizon", "order", "objective", "seed", "name")
-        return config | {name: getattr(self, name) for name in names} | {"kvae_version": VERSION}
+        frozen = [i for i, layer in enumerate(self.network.layers) if not layer.trainable]
+        return config | {name: getattr(self, name) for name in names} | {"frozen": frozen, "kvae_version": VERSION}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """The model that `get_config` described."""
-        config = {key: value for key, value in config.items() if key != "kvae_version"}
+        frozen = config.get("frozen", ())  # the numbers of layers
+        config = {key: value for key, value in config.items() if key not in ("frozen", "kvae_version")}
         for key, value in config.items():
             if isinstance(value, dict):
                 config[key] = keras.saving.deserialize_keras_object(value, custom_objects=custom_objects)
-        return cls(**config)
+        model = cls(**config)
+        for i in frozen:
+            model.network.layers[i].trainable = False
+        return model

@@ -191,6 +191,19 @@ def test_saved_and_loaded(transition, tmp_path):
     np.testing.assert_array_equal(loaded.log_likelihood(X[:2]), dynamics.log_likelihood(X[:2]))
 
 
+def test_frozen_layers_stay_frozen_in_a_file(tmp_path):
+    dynamics = Dynamics(linear_vae([[1.0, 0.2], [0.0, 2.0]], 0.1, "float32"), "residual")
+    dynamics.network.layers[2].trainable = False
+    dynamics.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
+    dynamics.fit(X[:4], batch_size=58, epochs=1, verbose=0)
+    dynamics.save(tmp_path / "d.keras")
+    loaded = keras.models.load_model(tmp_path / "d.keras")
+    assert [layer.trainable for layer in loaded.network.layers] == [True, True, False, True, True]
+    assert int(loaded.optimizer.iterations) == 2
+    for one, other in zip(weights(dynamics), weights(loaded), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_order_of_the_windows():
     windows = kvae.dynamics.trajectories.Windows(np.arange(24.0).reshape(2, 12), 3)
     assert len(windows) == 20
