@@ -7,6 +7,7 @@ from kvae._environment import VERSION
 from kvae.dynamics import filtering, rollouts, serving, trajectories, transitions
 from kvae.dynamics.fitting import Fitting
 from kvae.models.resolve import check_continuous, check_model
+from kvae.models.saving import check_saved
 from kvae.numerics import arguments
 
 
@@ -131,6 +132,15 @@ class Dynamics(Fitting):
         return filtering.log_likelihood(self, x.astype(self.compute_dtype), samples, seed, 0)
 
     # ---- files ----
+
+    def save(self, filepath, **kwargs):
+        """Write a `.keras` file, as `keras.Model.save` does.
+
+        Raises:
+            ValueError: for what is no path of a file, and for a VAE whose networks share a layer, as in `VAE.save`.
+        """
+        check_saved(self.vae, arguments.path("filepath", filepath))
+        super().save(filepath, **kwargs)
 
     def export(self, path, steps: int = 100) -> str:
         """Write a SavedModel for serving to exactly `path`, which must not exist, and return it.
