@@ -83,7 +83,7 @@ class Fitting(Transition):
             self._adapt(x, codes)
         validation = None if validation_data is None else self._data(self._checked(validation_data))
         if self.solved_at_once:
-            return self._solved(codes, validation)
+            return self._solved(codes, validation, callbacks, initial_epoch)
         windows = self._stretches(x if codes is None else codes)
         data, steps = windows.shuffled(batch_size, self.seed, int(self.optimizer.iterations))
         at_once = max(n for n in range(1, _STEPS_PER_CALL + 1) if steps % n == 0)
@@ -128,16 +128,17 @@ class Fitting(Transition):
         """Whether `fit` needs no steps: the likelihood has its maximum at the least squares."""
         return self.transition == "linear" and self.objective == "codes" and self.horizon == 1
 
-    def _solved(self, codes, validation):
-        history = keras.callbacks.History()
-        history.set_model(self)
+    def _solved(self, codes, validation, callbacks, epoch: int):
+        called = keras.callbacks.CallbackList(fit_arguments.listed(callbacks), add_history=True, model=self, epochs=1)
+        called.on_train_begin()
+        called.on_epoch_begin(epoch)
         logs = super().evaluate(self._stretches(codes).in_order(_ROWS), verbose=0, return_dict=True)
         if validation is not None:
             found = super().evaluate(validation, verbose=0, return_dict=True)
             logs |= {f"val_{name}": value for name, value in found.items()}
-        history.on_train_begin()
-        history.on_epoch_end(0, logs)
-        return history
+        called.on_epoch_end(epoch, logs)
+        called.on_train_end(logs)
+        return self.history
 
     def make_train_function(self, force=False):
         """As Keras does."""

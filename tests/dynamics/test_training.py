@@ -191,6 +191,29 @@ def test_saved_and_loaded(transition, tmp_path):
     np.testing.assert_array_equal(loaded.log_likelihood(X[:2]), dynamics.log_likelihood(X[:2]))
 
 
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    shared, x, z = keras.layers.Dense(2, name="both"), keras.Input((2,)), keras.Input((2,))
+    vae = kvae.VAE(keras.Model(x, shared(x)), keras.Model(z, shared(z)))
+    with pytest.raises(ValueError, match=r"encoder and decoder share the layers .'both'"):
+        Dynamics(vae, "linear").save(tmp_path / "d.keras")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("epochs", [{}, {"epochs": 3, "initial_epoch": 2}])
+def test_a_fit_at_once_calls_its_callbacks(epochs):
+    dynamics, called = Dynamics(linear_vae([[1.0, 0.2], [0.0, 2.0]], 0.1, "float32"), "linear"), []
+    names = ("on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
+    callback = keras.callbacks.LambdaCallback(
+        **{name: lambda *a, name=name: called.append((name, *a)) for name in names}
+    )
+    history = dynamics.fit(X, validation_data=X[:2], callbacks=[callback], **epochs)
+    first = epochs.get("initial_epoch", 0)
+    assert [one[0] for one in called] == list(names) and called[1][1] == called[2][1] == first
+    assert called[2][2] == {name: values[0] for name, values in history.history.items()}
+    assert history.epoch == [first] and set(history.history) == {"loss", "val_loss"}
+    assert history is dynamics.history
+
+
 def test_frozen_layers_stay_frozen_in_a_file(tmp_path):
     dynamics = Dynamics(linear_vae([[1.0, 0.2], [0.0, 2.0]], 0.1, "float32"), "residual")
     dynamics.network.layers[2].trainable = False
