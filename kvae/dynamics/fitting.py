@@ -161,4 +161,4 @@ class Fitting(Transition):
             return self._windows(values, self.leads)
         for trajectory in values:
             check_values(trajectory, None, self.vae.likelihood)
-        return trajectories.Windows(values.astype(self.compute_dtype, copy=False), self.horizon + 1)
+        return trajectories.Windows(values, self.horizon + 1, self.compute_dtype)

@@ -17,9 +17,11 @@ class Windows:
     Args:
         states: an array `[N, T, ...]`, which may be memory-mapped.
         length: of a window, at most T.
+        dtype: of the batches; by default that of the states.
     """
 
-    def __init__(self, states: np.ndarray, length: int):
+    def __init__(self, states: np.ndarray, length: int, dtype=None):
+        self.dtype = np.dtype(dtype or states.dtype)
         self.length, self.per_trajectory = length, states.shape[1] - length + 1
         self._views = np.lib.stride_tricks.sliding_window_view(states, length, axis=1)
 
@@ -28,7 +30,7 @@ class Windows:
 
     def __getitem__(self, numbers) -> np.ndarray:
         found = self._views[np.divmod(numbers, self.per_trajectory)]
-        return np.ascontiguousarray(np.moveaxis(found, -1, 1))
+        return np.ascontiguousarray(np.moveaxis(found, -1, 1), self.dtype)
 
     def all(self) -> np.ndarray:
         """Every window `[W, length, ...]`, trajectory by trajectory."""
@@ -63,7 +65,7 @@ class Windows:
 
     def _dataset(self, batches, size: int | None, count: int) -> tf.data.Dataset:
         event = self._views.shape[2:-1]
-        signature = tf.TensorSpec((size, self.length, *event), self._views.dtype)
+        signature = tf.TensorSpec((size, self.length, *event), self.dtype)
         data = tf.data.Dataset.from_generator(batches, output_signature=signature)
         return data.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
 

@@ -241,6 +241,16 @@ def test_order_of_the_windows():
     assert sum(map(len, windows.in_order(6))) == 20
 
 
+def test_windows_are_cast_batch_by_batch():
+    states = np.arange(24.0).reshape(2, 12)
+    windows = trajectories.Windows(states, 3, "float32")
+    assert np.shares_memory(windows._views, states)
+    assert windows[np.array([3])].dtype == np.float32
+    assert {batch.numpy().dtype for batch in windows.in_order(6)} == {np.dtype("float32")}
+    dynamics = small(objective="elbo")
+    assert np.shares_memory(dynamics._stretches(wide := X.astype("float64"))._views, wide)
+
+
 @pytest.mark.slow
 def test_memory_mapped_trajectories(tmp_path):
     np.save(tmp_path / "x.npy", X)
