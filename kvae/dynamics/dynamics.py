@@ -129,7 +129,7 @@ class Dynamics(Fitting):
         check_continuous(self.vae, "log_likelihood")
         samples, seed = arguments.whole("samples", samples, 1), arguments.seed(seed)
         x = trajectories.checked(x, self.vae.event_shape, 1)
-        return filtering.log_likelihood(self, x.astype(self.compute_dtype), samples, seed, 0)
+        return filtering.log_likelihood(self, x, samples, seed)
 
     # ---- files ----
 

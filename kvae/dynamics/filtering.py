@@ -17,6 +17,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.data.batch import Batch
 from kvae.dynamics.base import Transition
+from kvae.models.importance import FLOATS_AT_A_TIME, ImportanceSampler
 from kvae.numerics import noise
 from kvae.numerics.low_rank import LowRankNormal
 
@@ -31,12 +32,20 @@ class _Normal(NamedTuple):
     shift: np.ndarray
 
 
-def log_likelihood(model: Transition, x: np.ndarray, samples: int, seed: int, first: int) -> np.ndarray:
-    """Estimates `[N]` for trajectories `[N, T, *event_shape]`, of which the first is number `first`.
+def log_likelihood(model: Transition, x: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """Estimates `[N]` for trajectories `[N, T, *event_shape]`, some at a time.
 
     Raises:
         ValueError: for a posterior that is not normal.
     """
+    at_a_time = ImportanceSampler(model.vae).at_a_time(samples, FLOATS_AT_A_TIME)
+    parts = range(0, len(x), at_a_time)
+    return np.concatenate([_part(model, x[first : first + at_a_time], samples, seed, first) for first in parts])
+
+
+def _part(model: Transition, x: np.ndarray, samples: int, seed: int, first: int) -> np.ndarray:
+    """Estimates for trajectories of which the first is number `first`."""
+    x = x.astype(model.compute_dtype)
     potentials = _potentials(model, x)
     ahead = _messages(model, potentials) if model.linear else None
     (n, steps), size = x.shape[:2], model.vae.latent_dim

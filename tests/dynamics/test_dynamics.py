@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import kvae
-from kvae.dynamics import Dynamics, flows, rollouts
+from kvae.dynamics import Dynamics, filtering, flows, rollouts
 from tests.dynamics.models import kalman, linear_vae, set_linear
 
 RNG = np.random.default_rng(0)
@@ -71,6 +71,25 @@ def test_without_the_future_it_is_the_same_number():
     assert 0.1 < ratio.std() < 1.5
     assert abs(ratio.mean() - 1.0) < 4 * ratio.std() / np.sqrt(200)
     np.testing.assert_array_equal(many[:3], dynamics.log_likelihood(np.repeat(X[:1], 3, axis=0), 100, seed=2))
+
+
+def test_trajectories_are_filtered_some_at_a_time():
+    dynamics, sizes = exact("float32"), []
+    weights = dynamics.vae.posterior.projection.get_weights()
+    weights[1][2:] += 0.15  # a q that is not exact, so that the noise counts
+    dynamics.vae.posterior.projection.set_weights(weights)
+    found = dynamics.log_likelihood(X, samples=4, seed=3)
+    whole = filtering._part
+
+    def part(model, x, *others):
+        sizes.append(len(x))
+        return whole(model, x, *others)
+
+    widest = 5  # a state of x
+    with mock.patch.object(filtering, "FLOATS_AT_A_TIME", 2 * 4 * widest), mock.patch.object(filtering, "_part", part):
+        np.testing.assert_allclose(dynamics.log_likelihood(X, samples=4, seed=3), found, rtol=1e-5)
+    assert sizes == [2, 1]
+    assert np.abs(dynamics.log_likelihood(X, samples=4, seed=4) - found).min() > 1e-4
 
 
 def test_sequence_elbo():
