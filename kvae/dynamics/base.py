@@ -286,7 +286,14 @@ class Transition(keras.Model):
         density = self.active * (squares / variance + tf.math.log(2.0 * math.pi * variance)) / 2.0
         return {"loss": tf.reduce_mean(tf.reduce_sum(density, axis=-1), axis=1)}, squares
 
+    def _networks(self) -> tuple:
+        """Those that are trained."""
+        return (self.network, self.vae.encoder, self.vae.decoder) if self.objective == "elbo" else (self.network,)
+
+    def _in_float16(self) -> bool:
+        layers = (layer for network in self._networks() for layer in network._flatten_layers())
+        return any(layer.compute_dtype == "float16" for layer in layers)
+
     def _xla(self, jit_compile) -> bool:
         """Whether to compile by XLA, for what `compile` was given."""
-        parts = (self.network, self.vae.encoder, self.vae.decoder) if self.objective == "elbo" else (self.network,)
-        return prefers_xla(*parts) if jit_compile == "auto" else jit_compile
+        return prefers_xla(*self._networks()) if jit_compile == "auto" else jit_compile

@@ -22,6 +22,8 @@ class Fitting(Transition):
     def compile(self, optimizer="adam", *, jit_compile="auto", run_eagerly=False, **others):
         """Choose the optimizer, as `keras.Model.compile` does; others than these arguments are refused.
 
+        Where a network computes in float16 the loss is scaled, by Keras' `LossScaleOptimizer`.
+
         Raises:
             TypeError: for `loss=`, `metrics=` and the like: what is minimised is minus the log-likelihood.
         """
@@ -34,7 +36,10 @@ class Fitting(Transition):
         run_eagerly = arguments.flag("run_eagerly", run_eagerly)
         self._compile_arguments = {"jit_compile": jit_compile, "run_eagerly": run_eagerly}
         xla = self._xla(jit_compile) and not run_eagerly
-        super().compile(optimizer=optimizer_of(optimizer), jit_compile=xla, run_eagerly=run_eagerly)
+        optimizer = optimizer_of(optimizer)
+        if self._in_float16() and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        super().compile(optimizer=optimizer, jit_compile=xla, run_eagerly=run_eagerly)
         self.optimizer.build(self._trained())
         self._known, self._compiled_for = frozenset(map(id, self._trained())), self._made_of()
 

@@ -191,6 +191,29 @@ def test_saved_and_loaded(transition, tmp_path):
     np.testing.assert_array_equal(loaded.log_likelihood(X[:2]), dynamics.log_likelihood(X[:2]))
 
 
+@pytest.mark.slow
+def test_float16_has_its_loss_scaled(tmp_path):
+    scaled = keras.optimizers.LossScaleOptimizer
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        joint = small(objective="elbo")
+        own = small().network
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert isinstance(joint.optimizer, scaled)
+    assert isinstance(Dynamics(linear_vae(np.eye(2), 0.1, "float32"), own).optimizer, scaled)
+    assert not isinstance(small(objective="elbo").optimizer, scaled)
+    before = [np.asarray(w) for w in joint.vae.encoder.trainable_variables]
+    joint.fit(X, batch_size=116, epochs=2, verbose=0)
+    assert all(np.any(np.asarray(w) != b) for w, b in zip(joint.vae.encoder.trainable_variables, before, strict=True))
+    joint.save(tmp_path / "d.keras")
+    loaded = keras.models.load_model(tmp_path / "d.keras")
+    assert isinstance(loaded.optimizer, scaled) and not isinstance(loaded.optimizer.inner_optimizer, scaled)
+    for one, other in zip(weights(joint), weights(loaded), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_what_could_not_be_read_is_not_written(tmp_path):
     shared, x, z = keras.layers.Dense(2, name="both"), keras.Input((2,)), keras.Input((2,))
     vae = kvae.VAE(keras.Model(x, shared(x)), keras.Model(z, shared(z)))
