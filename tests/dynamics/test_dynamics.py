@@ -34,7 +34,7 @@ def pod_vae(x, modes: int, dtype="float64") -> kvae.VAE:
 # ---- the log-likelihood ----
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-8), ("float32", 1e-4)])
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-8), pytest.param("float32", 1e-4, marks=pytest.mark.slow)])
 def test_linear_is_the_kalman_filter(dtype, tolerance):
     expected = [kalman(x, A, B, S, W, BIAS, SCALE)[0] for x in X.astype(dtype)]
     for samples in (1, 7):
@@ -137,6 +137,7 @@ def test_horizon_three_is_the_mean_of_three():
 # ---- linear transitions ----
 
 
+@pytest.mark.slow
 def test_heat_decays_as_it_should():
     x = flows.heat(16, 40, nu=0.1, dt=0.05)
     dynamics = Dynamics(pod_vae(x, 6, "float32"), "linear")
@@ -165,6 +166,7 @@ def test_linear_on_pod_codes_is_dynamic_mode_decomposition():
     assert np.abs(expected - 1.0).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_an_autoregression_of_order_two():
     """z_t+1 = 1.6 z_t - 0.9 z_t-1 has the eigenvalues 0.8 ± 0.51i, and needs both codes."""
     z = np.zeros((4, 80))
@@ -219,7 +221,7 @@ def test_path_of_the_mean_is_the_matrix_power():
     np.testing.assert_allclose(dynamics.rollout(X[:, 0], 6, 0)[0], found @ W.T + BIAS, rtol=1e-8)
 
 
-@pytest.mark.parametrize("output", ["mean", "sample"])
+@pytest.mark.parametrize("output", [pytest.param("mean", marks=pytest.mark.slow), "sample"])
 def test_noise_is_a_function_of_seed_start_and_step(output):
     dynamics = exact()
 

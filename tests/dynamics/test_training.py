@@ -31,7 +31,10 @@ def weights(model) -> list[np.ndarray]:
 
 @pytest.mark.parametrize(
     "options",
-    [{"horizon": 2}, pytest.param({"objective": "elbo", "horizon": 4}, marks=pytest.mark.slow)],
+    [
+        pytest.param({"horizon": 2}, marks=pytest.mark.slow),
+        pytest.param({"objective": "elbo", "horizon": 4}, marks=pytest.mark.slow),
+    ],
     ids=["codes", "elbo"],
 )
 def test_resumed_to_the_byte(options, tmp_path):
@@ -114,6 +117,7 @@ def test_the_scale_is_the_root_mean_square_of_what_f_leaves():
     np.testing.assert_allclose(dynamics(grid[:, None]), 0.8 * grid, atol=0.02)
 
 
+@pytest.mark.slow
 def test_calibrated_at_a_lead():
     """z_t+1 = 0.9 z_t + c, with one c for a trajectory: n steps on the path is off by c (1 - 0.9^n) / 0.1."""
     c, z = 0.1 * np.random.default_rng(0).choice([-1.0, 1.0], size=200), np.zeros((200, 30))
@@ -139,6 +143,18 @@ def test_states_that_the_vae_does_not_explain(objective):
             call(bad)
     with pytest.raises(ValueError, match="is nan"):
         dynamics.rollout(bad[:, 5], 3)
+
+
+def test_a_stopped_fit_goes_on():
+    """Of the order of the data and of the optimizer, without a file; `test_resumed_to_the_byte` has one."""
+    whole, stopped = small(), small()
+    for one in (whole, stopped):
+        one.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
+    whole.fit(X[:4], batch_size=58, epochs=2, verbose=0)
+    stopped.fit(X[:4], batch_size=58, epochs=1, verbose=0)
+    stopped.fit(X[:4], batch_size=58, epochs=2, initial_epoch=1, verbose=0)
+    for one, other in zip(weights(stopped), weights(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_draws_do_not_depend_on_how_many_are_taken_at_a_time():
