@@ -26,7 +26,9 @@ flags.DEFINE_integer("vae_epochs", 60, "Of the VAE.")
 flags.DEFINE_integer("epochs", 60, "Of the transition, one step ahead.")
 flags.DEFINE_integer("more_epochs", 20, "Of the transition, `horizon` steps ahead.")
 flags.DEFINE_integer("horizon", 8, "Steps of time in the second training.")
-flags.DEFINE_string("vae", "", "A file for the VAE of the first seed: read where it is there, else written.")
+flags.DEFINE_string(
+    "vae", "", "A file for the VAE of the first seed: read where it is there, whatever --vae_epochs is, else written."
+)
 
 LATENTS, DT, LYAPUNOV_TIME, STEPS, STARTS, APART = 8, 0.25, 23.26, 400, 64, 150
 
@@ -39,6 +41,7 @@ def energy(x, reconstruction) -> float:
 def trained_vae(x, seed: int, path: str) -> kvae.VAE:
     """An MLP of two layers of 256, with the optimal scale."""
     if path and os.path.exists(path):
+        print(f"The VAE is that of {path}, however long it was trained.")
         return kvae.load_model(path)
     keras.utils.set_random_seed(seed)
     networks = kvae.networks.mlp((x.shape[-1],), LATENTS, hidden=(256, 256), activation="gelu")

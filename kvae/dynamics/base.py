@@ -5,15 +5,14 @@ import math
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
-from kvae.data.batch import Batch
-from kvae.dynamics import trajectories, transitions
-from kvae.numerics import arguments, divergences, noise
-from kvae.numerics.compilation import Programs, prefers_xla
+from kvae.dynamics import sequences, trajectories, transitions
+from kvae.numerics import arguments, noise
+from kvae.numerics.compilation import Programs, identity_of, prefers_xla
 
 _DECAY = 0.99  # of the moving average of the squares, in a step
 _CALIBRATION, _ROUNDS = 4096, 4  # windows of `calibrate`, and how often it corrects s
+_ACTIVE = 0.05  # of the variance of z over x and q is that of the centers, in a unit that is active
 _FLOOR = 1e-6  # of the transition's scale, in units of the codes' spread
 
 
@@ -28,6 +27,10 @@ class Transition(keras.Model):
         vae, order, horizon, objective, seed: see `kvae.dynamics.Dynamics`.
         transition, network: the name of the transition, "own" for a user's, and its network.
         center, width, spread: `[D]`, mean and standard deviation of the codes, and root mean square of a move.
+        active: `[D]`, 1 for the units that f sees and moves. With objective="codes" it is 0 for a unit that the VAE
+            hardly uses: one whose centers have less than 5 % of the variance of z. A draw from q would be far outside
+            of what f was trained on there. Such a unit stays where it is, and has no part in the loss. Where all units
+            are such, as in a VAE that is not trained, all are active.
         variance: `[leads, D]`, mean squares of the codes' distance from the path of the mean, for one step and for
             each of `horizon` steps ahead; the first is s^2.
     """
@@ -45,11 +48,16 @@ class Transition(keras.Model):
         self.center = self._constant("center", (size,), "zeros")
         self.width, self.spread = (self._constant(name, (size,), "ones") for name in ("width", "spread"))
         self.variance = self._constant("variance", (self.leads, size), "ones")
+        self.active = self._constant("active", (size,), "ones")
         self.adapted = self.add_weight(name="adapted", shape=(), dtype="int64", initializer="zeros", trainable=False)
         names = ("loss", "elbo", "reconstruction", "kl") if objective == "elbo" else ("loss",)
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
-        self.programs = Programs()
+        self.programs = Programs(self._made_of)
         self.built = True
+
+    def _made_of(self) -> tuple:
+        """What changes with the parts and their weights: `vae.fit_prior` puts another prior in."""
+        return identity_of((*self.vae.parts(), self.network))
 
     def _constant(self, name: str, shape: tuple, initializer: str):
         return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=False)
@@ -58,10 +66,10 @@ class Transition(keras.Model):
 
     def mean(self, codes, training=False):
         """The mean of the next code `[B, D]` for the last `order` codes `[B, order, D]`, the oldest first."""
-        inputs = (codes - self.center) / self.width
+        inputs = self.active * (codes - self.center) / self.width
         if len(self.network.inputs[0].shape) == 2:
             inputs = inputs[:, 0]
-        return codes[:, -1] + self.spread * tf.cast(self.network(inputs, training=training), codes.dtype)
+        return codes[:, -1] + self.active * self.spread * tf.cast(self.network(inputs, training=training), codes.dtype)
 
     def path(self, codes, steps: int, training=False):
         """The path of the mean, `[B, steps, D]`, after the codes `[B, order, D]`: each step starts at the last one."""
@@ -71,14 +79,14 @@ class Transition(keras.Model):
             codes = tf.concat([codes[:, 1:], found[-1][:, None]], axis=1)
         return tf.stack(found, axis=1)
 
-    def _floored(self, variance):
+    def floored(self, variance):
         """A variance, which is at least a tiny part of that of the codes."""
         return tf.maximum(variance, tf.square(_FLOOR * self.width))
 
     @property
     def scale(self) -> tf.Tensor:
         """s, the standard deviations of one step, `[D]`."""
-        return tf.sqrt(self._floored(tf.convert_to_tensor(self.variance)[0]))
+        return tf.sqrt(self.floored(tf.convert_to_tensor(self.variance)[0]))
 
     @property
     def linear(self) -> bool:
@@ -94,9 +102,11 @@ class Transition(keras.Model):
         if self.transition != "linear":
             raise ValueError(f"A linear transition is needed, and this one is {self.transition!r}.")
         kernel, bias = (np.asarray(one, np.float64) for one in self.network.layers[-1].weights)
-        center, width, spread = (np.asarray(one, np.float64) for one in (self.center, self.width, self.spread))
-        size = len(center)
-        kernel = kernel / np.tile(width, self.order)[:, None] * spread
+        center, width, spread, active = (
+            np.asarray(one, np.float64) for one in (self.center, self.width, self.spread, self.active)
+        )
+        size, spread = len(center), spread * active
+        kernel = kernel * np.tile(active / width, self.order)[:, None] * spread
         bias = bias * spread - np.tile(center, self.order) @ kernel
         kernel[-size:] += np.eye(size)
         return kernel.T, bias
@@ -104,7 +114,8 @@ class Transition(keras.Model):
     def eigenvalues(self) -> np.ndarray:
         """Of one step of a linear transition, complex, the largest first: `[order D]`.
 
-        exp(rate dt) for each rate of the equation: a modulus below 1 decays, an angle is a turn in a step.
+        exp(rate dt) for each rate of the equation: a modulus below 1 decays, an angle is a turn in a step. A unit that
+        is not `active` adds a 1, and zeros where `order` is more.
 
         Raises:
             ValueError: for a transition that is not linear.
@@ -123,7 +134,7 @@ class Transition(keras.Model):
         return self._codes(trajectories.checked(x, self.vae.event_shape, 1))
 
     def _codes(self, states):
-        return trajectories.in_parts(lambda x: self.vae.posterior.center(self.vae.encode(x)).numpy(), states)
+        return trajectories.in_parts(lambda x, _: self.vae.posterior.center(self.vae.encode(x)).numpy(), states)
 
     def adapt(self, x) -> None:
         """Set the units, and a linear transition by least squares, by trajectories. The first `fit` does it.
@@ -132,7 +143,7 @@ class Transition(keras.Model):
             ValueError: as in `fit`.
         """
         x = self._checked(x)
-        self._adapt(self._codes(x) if self.objective == "codes" else self._draws(x))
+        self._adapt(x, self._codes(x) if self.objective == "codes" else None)
 
     def calibrate(self, x, lead: int = 1) -> None:
         """Set s, and s_j for each of `horizon` steps, by trajectories that it was not trained on.
@@ -144,6 +155,7 @@ class Transition(keras.Model):
             x: trajectories `[N, T, *event_shape]`.
             lead: the step at which the spread of an ensemble is to be the error of the path of the mean. Beyond 1, s is
                 no longer that of one step: the errors of steps that follow each other have more than it in common.
+                `evaluate` and `log_likelihood` use this s, too.
 
         Raises:
             ValueError: as in `fit`.
@@ -179,10 +191,21 @@ class Transition(keras.Model):
         return trajectories.checked(x, self.vae.event_shape, self.order - self.copies + self.horizon)
 
     def _draws(self, states):
-        return trajectories.in_parts(lambda x: self.vae.terms(x, seed=self.seed).z[0].numpy(), states)
+        """Draws from q(z|x) of states `[N, T, *event_shape]`: `[N, T, D]`."""
+        posterior = self.vae.posterior
 
-    def _adapt(self, codes: np.ndarray) -> None:
-        """Set the units by codes `[N, T, D]`, a linear transition by least squares, and the variances."""
+        def drawn(x, first):
+            eps = noise.normal(self.seed, noise.DRAWS, first, len(x), posterior.noise_size, self.compute_dtype)
+            return posterior.draw(self.vae.encode(x), eps[None])[0].numpy()
+
+        return trajectories.in_parts(drawn, states)
+
+    def _adapt(self, x, codes: np.ndarray | None) -> None:
+        """Set the units, a linear transition by least squares, and the variances, by codes `[N, T, D]`, or by draws."""
+        if codes is None:
+            codes = self._draws(x)
+        else:
+            self.active.assign(self._used(x, codes))
         moves = np.diff(codes, axis=1)
         width, spread = codes.std(axis=(0, 1)), np.sqrt(np.mean(np.square(moves), axis=(0, 1)))
         self.center.assign(codes.mean(axis=(0, 1)))
@@ -190,11 +213,22 @@ class Transition(keras.Model):
         self.spread.assign(np.where(spread > 0, spread, 1.0))
         if self.transition == "linear":
             windows = trajectories.Windows(codes[:, :-1], self.order).all()
-            center, width, spread = (np.asarray(one) for one in (self.center, self.width, self.spread))
+            center, width, spread, active = (
+                np.asarray(one) for one in (self.center, self.width, self.spread, self.active)
+            )
             moved = moves[:, self.order - 1 :].reshape(-1, moves.shape[-1]) / spread
-            self.network.layers[-1].set_weights(transitions.least_squares((windows - center) / width, moved))
+            self.network.layers[-1].set_weights(transitions.least_squares(active * (windows - center) / width, moved))
         self.variance.assign(self._squares(codes))
         self.adapted.assign(1)
+
+    def _used(self, x, codes: np.ndarray) -> np.ndarray:
+        """1 for the units that are `active`, and 0 for the others, `[D]`."""
+        count = codes.shape[0] * codes.shape[1]
+        numbers = np.divmod(np.linspace(0, count - 1, min(count, trajectories.STATES)).astype(int), codes.shape[1])
+        centers = codes[numbers]
+        draws = self._draws(x[numbers][None])[0] if self.vae.posterior.has_density else centers
+        used = centers.var(axis=0) > _ACTIVE * draws.var(axis=0)
+        return np.where(used.any(), used, True)
 
     def _squares(self, codes: np.ndarray) -> np.ndarray:
         """Mean squares of the distance from the path of the mean, `[leads, D]`, over all windows of codes."""
@@ -246,49 +280,20 @@ class Transition(keras.Model):
     def _terms(self, windows, stream, first, training):
         """The terms `[B]` by name, and squares `[B, leads, D]`; numbers of windows from `first` on."""
         if self.objective == "elbo":
-            return self._sequence_terms(windows, stream, first, training)
+            return sequences.terms(self, windows, stream, first, training)
         squares = tf.square(self._residuals(windows, training))
-        variance = self._floored(self.variance)
-        density = tf.reduce_sum(squares / variance + tf.math.log(2.0 * math.pi * variance), axis=-1) / 2.0
-        return {"loss": tf.reduce_mean(density, axis=1)}, squares
+        variance = self.floored(self.variance)
+        density = self.active * (squares / variance + tf.math.log(2.0 * math.pi * variance)) / 2.0
+        return {"loss": tf.reduce_mean(tf.reduce_sum(density, axis=-1), axis=1)}, squares
 
-    def _sequence_terms(self, x, stream, first, training):
-        """The sequence ELBO of windows x `[B, W, *event_shape]`, for one step of time: a mean over W."""
-        vae, size = self.vae, self.vae.latent_dim
-        rows, length = tf.shape(x)[0], self.horizon + 1
-        batch = vae.prepared(Batch(tf.reshape(x, [rows * length, *vae.event_shape])))
-        q = vae.posterior.distribution(vae.encode_features(batch, training))
-        eps = noise.normal(
-            self.seed, stream, first * length, rows * length, vae.posterior.noise_size, self.compute_dtype
-        )
-        z, log_q = vae.posterior.drawn(q, eps[None])
-        p = vae.likelihood.distribution(vae.decode_features(z, None, training))
-        if training:
-            p = vae.likelihood.calibrated(batch.x, p, tf.ones([rows * length]), None)
-        log_px_z = tf.reduce_sum(tf.reshape(vae.likelihood.log_prob(p, batch.x, None), [rows, length]), axis=1)
-        z = tf.reshape(z, [rows, length, size])
-        padded = tf.concat([tf.repeat(z[:, :1], self.order - 1, axis=1), z], axis=1)
-        known = tf.stack([padded[:, i : i + length - 1] for i in range(self.order)], axis=2)  # [B, W - 1, order, D]
-        means = self.mean(tf.reshape(known, [rows * (length - 1), self.order, size]), training)
-        means = tf.reshape(means, [rows, length - 1, size])
-        squares = tf.square(z[:, 1:] - means)
-        means = tf.reshape(tf.concat([z[:, :1], means], axis=1), [rows * length, size])  # the first is not used
-        scale = tf.sqrt(self._floored(self.variance)) * tf.ones_like(means)
-        transition = tfd.MultivariateNormalDiag(means, scale)
-        flat = tf.reshape(z, [1, rows * length, size])
-        from_prior, from_before = (self._kl(q, p, flat, log_q) for p in (vae.prior_distribution(), transition))
-        kl = tf.reshape(from_prior, [rows, length])[:, 0]
-        kl += tf.reduce_sum(tf.reshape(from_before, [rows, length])[:, 1:], axis=1)
-        terms = {"reconstruction": log_px_z / length, "kl": kl / length}
-        elbo = terms["reconstruction"] - terms["kl"]
-        return terms | {"elbo": elbo, "loss": -elbo}, tf.reduce_mean(squares, axis=1, keepdims=True)
+    def _networks(self) -> tuple:
+        """Those that are trained."""
+        return (self.network, self.vae.encoder, self.vae.decoder) if self.objective == "elbo" else (self.network,)
 
-    @staticmethod
-    def _kl(q, p, z, log_q):
-        closed = divergences.kl(q, p)
-        return log_q[0] - p.log_prob(z)[0] if closed is None else closed
+    def _in_float16(self) -> bool:
+        layers = (layer for network in self._networks() for layer in network._flatten_layers())
+        return any(layer.compute_dtype == "float16" for layer in layers)
 
     def _xla(self, jit_compile) -> bool:
         """Whether to compile by XLA, for what `compile` was given."""
-        parts = (self.network, self.vae.encoder, self.vae.decoder) if self.objective == "elbo" else (self.network,)
-        return prefers_xla(*parts) if jit_compile == "auto" else jit_compile
+        return prefers_xla(*self._networks()) if jit_compile == "auto" else jit_compile

@@ -1,9 +1,9 @@
-"""log p(x_1, ..., x_T) by a particle filter whose proposals use q(z_t|x_t); for a linear transition the future, too.
+"""log p(x_1, ..., x_T) by a particle filter whose proposals use q(z_t|x_t), and the future for a linear transition.
 
 With the potential g_t(z) = q(z|x_t) / N(z; 0, I), which is p(x_t|z) up to a factor where q is the exact posterior, the
 proposal for z_t is p(z_t|z_t-1) g_t(z_t) b_t(z_t), normalised. b_t is the integral of all later transitions and
-potentials, which is a normal function of z_t where the transition is linear, and 1 otherwise. So for a linear model
-with its exact posterior all weights are equal: the result is that of the Kalman filter, without an error.
+potentials, which is a normal function of z_t where the transition is linear of order 1, and 1 otherwise. So for such
+a model with its exact posterior all weights are equal: the result is that of the Kalman filter, without an error.
 
 Densities are in float64 on the host; networks run in the model's dtype.
 """
@@ -17,6 +17,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.data.batch import Batch
 from kvae.dynamics.base import Transition
+from kvae.models.importance import FLOATS_AT_A_TIME, ImportanceSampler
 from kvae.numerics import noise
 from kvae.numerics.low_rank import LowRankNormal
 
@@ -31,17 +32,25 @@ class _Normal(NamedTuple):
     shift: np.ndarray
 
 
-def log_likelihood(model: Transition, x: np.ndarray, samples: int, seed: int, first: int) -> np.ndarray:
-    """Estimates `[N]` for trajectories `[N, T, *event_shape]`, of which the first is number `first`.
+def log_likelihood(model: Transition, x: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """Estimates `[N]` for trajectories `[N, T, *event_shape]`, some at a time.
 
     Raises:
         ValueError: for a posterior that is not normal.
     """
+    at_a_time = ImportanceSampler(model.vae).at_a_time(samples, FLOATS_AT_A_TIME)
+    parts = range(0, len(x), at_a_time)
+    return np.concatenate([_part(model, x[first : first + at_a_time], samples, seed, first) for first in parts])
+
+
+def _part(model: Transition, x: np.ndarray, samples: int, seed: int, first: int) -> np.ndarray:
+    """Estimates for trajectories of which the first is number `first`."""
+    x = x.astype(model.compute_dtype)
     potentials = _potentials(model, x)
     ahead = _messages(model, potentials) if model.linear else None
     (n, steps), size = x.shape[:2], model.vae.latent_dim
     variance = np.square(np.asarray(model.scale, np.float64))
-    weigh = model.programs.function(_Weights(model).run)
+    weigh, move = model.programs.function(_Weights(model).run), model.programs.function(model.mean)
     window, log_w = None, np.zeros((samples, n))
     for step in range(steps):
         precision = potentials.precision[:, step] + (0.0 if ahead is None else ahead.precision[:, step])
@@ -49,7 +58,7 @@ def log_likelihood(model: Transition, x: np.ndarray, samples: int, seed: int, fi
         if window is None:
             known, mean, before = np.ones(size), np.zeros((samples, n, size)), None
         else:
-            mean = model.programs.function(model.mean)(tf.constant(window.reshape(-1, model.order, size))).numpy()
+            mean = move(tf.constant(window.reshape(-1, model.order, size))).numpy()
             mean = mean.reshape(samples, n, size).astype(np.float64)
             known, before = 1.0 / variance, mean
         precision = precision + np.diag(known)

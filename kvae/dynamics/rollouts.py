@@ -9,6 +9,7 @@ from kvae.numerics import noise
 from kvae.numerics.chunks import ROWS
 
 _AT_A_TIME = 4096  # codes that are stepped together
+_STREAM = 3 * noise.ROLLOUT  # of draws of x
 
 
 def code_paths(model: Transition, x0: np.ndarray, steps: int, samples: int, seed: int) -> np.ndarray:
@@ -70,14 +71,25 @@ def walk(model: Transition, z, steps, moved, shape):
 
 
 def decoded(model: Transition, z: np.ndarray, seed: int, output: str) -> np.ndarray:
-    """Means of p(x|z), or draws from it, for codes `[..., D]`: `[..., *event_shape]`."""
+    """Means of p(x|z), or draws from it, for codes `[S, N, steps, D]`: `[S, N, steps, *event_shape]`."""
     vae, parts = model.vae, []
-    flat = z.reshape(-1, z.shape[-1])
+    by_step = np.transpose(z, (2, 1, 0, 3))
+    flat, per_step = by_step.reshape(-1, z.shape[-1]), z.shape[0] * z.shape[1]
     for first in range(0, len(flat), ROWS):
         p = vae.decode(flat[first : first + ROWS])
         x = p.mean()
         if output == "sample":
-            uniform = noise.uniform(seed, noise.PIXELS, first, len(x), x.shape[1:].num_elements(), x.dtype)
+            uniform = _uniform(seed, first, len(x), per_step, x.shape[1:].num_elements(), x.dtype)
             x = vae.likelihood.draw(p, tf.reshape(uniform, x.shape))
         parts.append(x.numpy())
-    return np.concatenate(parts).reshape(*z.shape[:-1], *vae.event_shape)
+    found = np.concatenate(parts).reshape(*by_step.shape[:-1], *vae.event_shape)
+    return np.moveaxis(found, (0, 1, 2), (2, 1, 0))
+
+
+def _uniform(seed: int, first: int, rows: int, per_step: int, size: int, dtype):
+    """Noise `[rows, size]` of the states `first`, ... step by step, each of which has `per_step` rows and a stream."""
+    parts = []
+    for step in range(first // per_step, -(-(first + rows) // per_step)):
+        begin, end = (min(max(at - step * per_step, 0), per_step) for at in (first, first + rows))
+        parts.append(noise.uniform(seed, _STREAM - step, begin, end - begin, size, dtype))
+    return tf.concat(parts, axis=0)

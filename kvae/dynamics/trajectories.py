@@ -17,9 +17,11 @@ class Windows:
     Args:
         states: an array `[N, T, ...]`, which may be memory-mapped.
         length: of a window, at most T.
+        dtype: of the batches; by default that of the states.
     """
 
-    def __init__(self, states: np.ndarray, length: int):
+    def __init__(self, states: np.ndarray, length: int, dtype=None):
+        self.dtype = np.dtype(dtype or states.dtype)
         self.length, self.per_trajectory = length, states.shape[1] - length + 1
         self._views = np.lib.stride_tricks.sliding_window_view(states, length, axis=1)
 
@@ -28,7 +30,7 @@ class Windows:
 
     def __getitem__(self, numbers) -> np.ndarray:
         found = self._views[np.divmod(numbers, self.per_trajectory)]
-        return np.ascontiguousarray(np.moveaxis(found, -1, 1))
+        return np.ascontiguousarray(np.moveaxis(found, -1, 1), self.dtype)
 
     def all(self) -> np.ndarray:
         """Every window `[W, length, ...]`, trajectory by trajectory."""
@@ -63,7 +65,7 @@ class Windows:
 
     def _dataset(self, batches, size: int | None, count: int) -> tf.data.Dataset:
         event = self._views.shape[2:-1]
-        signature = tf.TensorSpec((size, self.length, *event), self._views.dtype)
+        signature = tf.TensorSpec((size, self.length, *event), self.dtype)
         data = tf.data.Dataset.from_generator(batches, output_signature=signature)
         return data.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
 
@@ -102,14 +104,13 @@ def array(value, name: str) -> np.ndarray:
 
 
 def in_parts(function, trajectories: np.ndarray) -> np.ndarray:
-    """A function from states `[B, *event_shape]` to rows, over trajectories: `[N, T, ...]`."""
+    """A function from states `[B, *event_shape]`, and the number of the first, to rows; over all: `[N, T, ...]`."""
     count, steps = trajectories.shape[:2]
-    at_a_time, parts = max(1, STATES // steps), []
-    for first in range(0, count, at_a_time):
-        part = np.asarray(trajectories[first : first + at_a_time])
-        rows = np.asarray(function(part.reshape(-1, *part.shape[2:])))
-        parts.append(rows.reshape(len(part), steps, *rows.shape[1:]))
-    return np.concatenate(parts)
+    parts = []
+    for first in range(0, count * steps, STATES):
+        numbers = np.arange(first, min(first + STATES, count * steps))
+        parts.append(np.asarray(function(trajectories[np.divmod(numbers, steps)], first)))
+    return np.concatenate(parts).reshape(count, steps, *parts[0].shape[1:])
 
 
 def before(codes: np.ndarray, more: int) -> np.ndarray:

@@ -34,7 +34,7 @@ FITTING = -(2**45)  # `VAE.fit_prior`, one for each draw downwards
 LOCAL = -(2**50)  # `evaluate.gaps`, one for each step downwards
 CODEWORDS = -(2**54)  # new codewords of `posteriors.VectorQuantized`, one for each update downwards
 ROLLOUT = -(2**56)  # `dynamics.Dynamics.rollout`, one for each step downwards, of `calibrate` upwards, of
-# `log_likelihood` downwards from twice this number
+# `log_likelihood` downwards from twice this number, of draws of x downwards from three times it
 
 
 _UNDER_XLA = contextvars.ContextVar("under_xla", default=False)

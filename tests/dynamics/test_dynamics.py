@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import kvae
-from kvae.dynamics import Dynamics, flows, rollouts
+from kvae.dynamics import Dynamics, filtering, flows, rollouts
 from tests.dynamics.models import kalman, linear_vae, set_linear
 
 RNG = np.random.default_rng(0)
@@ -34,7 +34,7 @@ def pod_vae(x, modes: int, dtype="float64") -> kvae.VAE:
 # ---- the log-likelihood ----
 
 
-@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-8), ("float32", 1e-4)])
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-8), pytest.param("float32", 1e-4, marks=pytest.mark.slow)])
 def test_linear_is_the_kalman_filter(dtype, tolerance):
     expected = [kalman(x, A, B, S, W, BIAS, SCALE)[0] for x in X.astype(dtype)]
     for samples in (1, 7):
@@ -71,6 +71,25 @@ def test_without_the_future_it_is_the_same_number():
     assert 0.1 < ratio.std() < 1.5
     assert abs(ratio.mean() - 1.0) < 4 * ratio.std() / np.sqrt(200)
     np.testing.assert_array_equal(many[:3], dynamics.log_likelihood(np.repeat(X[:1], 3, axis=0), 100, seed=2))
+
+
+def test_trajectories_are_filtered_some_at_a_time():
+    dynamics, sizes = exact("float32"), []
+    weights = dynamics.vae.posterior.projection.get_weights()
+    weights[1][2:] += 0.15  # a q that is not exact, so that the noise counts
+    dynamics.vae.posterior.projection.set_weights(weights)
+    found = dynamics.log_likelihood(X, samples=4, seed=3)
+    whole = filtering._part
+
+    def part(model, x, *others):
+        sizes.append(len(x))
+        return whole(model, x, *others)
+
+    widest = 5  # a state of x
+    with mock.patch.object(filtering, "FLOATS_AT_A_TIME", 2 * 4 * widest), mock.patch.object(filtering, "_part", part):
+        np.testing.assert_allclose(dynamics.log_likelihood(X, samples=4, seed=3), found, rtol=1e-5)
+    assert sizes == [2, 1]
+    assert np.abs(dynamics.log_likelihood(X, samples=4, seed=4) - found).min() > 1e-4
 
 
 def test_sequence_elbo():
@@ -118,6 +137,7 @@ def test_horizon_three_is_the_mean_of_three():
 # ---- linear transitions ----
 
 
+@pytest.mark.slow
 def test_heat_decays_as_it_should():
     x = flows.heat(16, 40, nu=0.1, dt=0.05)
     dynamics = Dynamics(pod_vae(x, 6, "float32"), "linear")
@@ -146,6 +166,7 @@ def test_linear_on_pod_codes_is_dynamic_mode_decomposition():
     assert np.abs(expected - 1.0).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_an_autoregression_of_order_two():
     """z_t+1 = 1.6 z_t - 0.9 z_t-1 has the eigenvalues 0.8 ± 0.51i, and needs both codes."""
     z = np.zeros((4, 80))
@@ -200,18 +221,26 @@ def test_path_of_the_mean_is_the_matrix_power():
     np.testing.assert_allclose(dynamics.rollout(X[:, 0], 6, 0)[0], found @ W.T + BIAS, rtol=1e-8)
 
 
-def test_noise_is_a_function_of_seed_start_and_step():
+@pytest.mark.parametrize("output", [pytest.param("mean", marks=pytest.mark.slow), "sample"])
+def test_noise_is_a_function_of_seed_start_and_step(output):
     dynamics = exact()
-    paths = dynamics.rollout(X[:, 0], 5, samples=3, seed=1)
+
+    def forecast(starts=3, steps=5, seed=1):
+        return dynamics.rollout(X[:starts, 0], steps, samples=3, seed=seed, output=output)
+
+    paths = forecast()
     assert paths.shape == (3, 3, 5, 5)
-    np.testing.assert_array_equal(paths, dynamics.rollout(X[:, 0], 5, samples=3, seed=1))
-    np.testing.assert_array_equal(paths[:, :, :2], dynamics.rollout(X[:, 0], 2, samples=3, seed=1))
-    np.testing.assert_allclose(paths[:, :2], dynamics.rollout(X[:2, 0], 5, samples=3, seed=1), rtol=1e-12)
-    other = dynamics.rollout(X[:, 0], 5, samples=3, seed=2)
-    assert np.abs(paths - other).min(axis=-1).max() > 1e-3
+    np.testing.assert_array_equal(paths, forecast())
+    np.testing.assert_array_equal(paths[:, :, :2], forecast(steps=2))
+    np.testing.assert_allclose(paths[:, :2], forecast(starts=2), rtol=1e-12)
+    assert np.abs(paths - forecast(seed=2)).min(axis=-1).max() > 1e-3
     assert np.abs(paths[0] - paths[1]).min(axis=-1).max() > 1e-3
-    with mock.patch.object(rollouts, "_AT_A_TIME", 3):  # one start at a time
-        np.testing.assert_allclose(paths, dynamics.rollout(X[:, 0], 5, samples=3, seed=1), rtol=1e-12)
+    with mock.patch.object(rollouts, "_AT_A_TIME", 3), mock.patch.object(rollouts, "ROWS", 4):  # a start at a time
+        np.testing.assert_allclose(paths, forecast(), rtol=1e-12)
+    if output == "sample":
+        mean = dynamics.rollout(X[:, 0], 5, samples=3, seed=1)
+        error = (paths - mean).ravel() / SCALE
+        assert len(np.unique(error.round(6))) == error.size and stats.kstest(error, "norm").pvalue > 0.01
 
 
 def test_a_history_counts_where_the_order_is_higher():

@@ -44,6 +44,7 @@ def pseudo_spectral(u, nu: float, times):
     return solve_ivp(slope, (0, times[-1]), u, "Radau", times, rtol=1e-8, atol=1e-9).y.T
 
 
+@pytest.mark.slow
 def test_burgers_is_scipys():
     u = flows.burgers(steps=11, points=128, dt=0.1, nu=0.2, seed=3, **WIDE)
     np.testing.assert_allclose(np.mean(u, axis=-1), 0.0, atol=1e-12)
@@ -99,6 +100,7 @@ def test_lorenz96_is_scipys_and_of_fourth_order():
     assert 10 < errors[0] / errors[1] < 25 and 10 < errors[1] / errors[2] < 25, errors
 
 
+@pytest.mark.slow
 def test_lorenz96_keeps_its_energy_balance():
     """d/dt sum x^2 / 2 = -sum x^2 + F sum x: the quadratic term has no part in it."""
     x = flows.lorenz96(steps=401, dt=0.001, substeps=1, **WIDE)

@@ -35,6 +35,12 @@ def _diverging():
     found.fit(STATES, batch_size=4, epochs=2, verbose=0)
 
 
+def _other_prior():
+    found = Dynamics(kvae.VAE(*mlp()), "linear", objective="elbo")
+    found.vae.fit_prior(X, prior=kvae.priors.MixtureOfNormals(2), seed=0)
+    found.fit(STATES)
+
+
 def _flow():
     return kvae.VAE(*mlp(), posterior=kvae.posteriors.Flow("iaf", hidden=(8,), context=4))
 
@@ -63,15 +69,23 @@ ROWS = {
     ],
     "dynamics.dynamics.Dynamics.__init__": [
         (lambda: Dynamics(conditional()), "Dynamics takes a VAE without conditions, and this one has them. Train one"),
+        (
+            lambda: Dynamics(vae(), "residual", order=3, objective="elbo"),
+            r"objective='elbo' takes order=1, or transition='gru', got order=3: f would be trained on copies",
+        ),
     ],
-    "dynamics.dynamics.Dynamics.compile": [
+    "dynamics.fitting.Fitting.compile": [
         (
             lambda: model().compile("adam", loss="mse"),
             r"compile\(\) of a Dynamics takes optimizer, jit_compile and run_eagerly, got \['loss'\]. Its loss is",
             TypeError,
         ),
     ],
-    "dynamics.dynamics.Dynamics.fit": [
+    "dynamics.fitting.Fitting.fit": [
+        (
+            _other_prior,
+            r"The VAE has other weights than at compile\(\), after fit_prior for example. Call compile\(\) ag",
+        ),
         (
             _diverging,
             "The loss is no longer finite. Begin again with a smaller learning rate, or a smaller horizon",
