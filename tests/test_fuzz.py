@@ -33,12 +33,13 @@ def test_some_calls(program, calls):
     found = collections.Counter(record["outcome"] for record in records)
     told = "\n".join(program.fuzz_outcomes.failures(records))
     assert len(records) >= 0.9 * calls
-    assert found["ours"] > calls / 3 and found["right"] > calls / 15, found
+    assert found["ours"] > calls / 3 and found["right"] > calls / 30, found
     assert not sum(found[one] for one in ("hang", "crash", "not finite", "taken wrongly")), told
     assert found["theirs"] + found["bare"] <= 0.01 * len(records), told
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Animation was deleted", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_good_calls_are_right(program, tmp_path, monkeypatch):
     """Each target's good call, and the use of its result: else the others are refused for what is not hostile."""
     monkeypatch.chdir(tmp_path)

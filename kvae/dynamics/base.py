@@ -79,14 +79,14 @@ class Transition(keras.Model):
             codes = tf.concat([codes[:, 1:], found[-1][:, None]], axis=1)
         return tf.stack(found, axis=1)
 
-    def floored(self, variance):
+    def _floored(self, variance):
         """A variance, which is at least a tiny part of that of the codes."""
         return tf.maximum(variance, tf.square(_FLOOR * self.width))
 
     @property
     def scale(self) -> tf.Tensor:
         """s, the standard deviations of one step, `[D]`."""
-        return tf.sqrt(self.floored(tf.convert_to_tensor(self.variance)[0]))
+        return tf.sqrt(self._floored(tf.convert_to_tensor(self.variance)[0]))
 
     @property
     def linear(self) -> bool:
@@ -282,7 +282,7 @@ class Transition(keras.Model):
         if self.objective == "elbo":
             return sequences.terms(self, windows, stream, first, training)
         squares = tf.square(self._residuals(windows, training))
-        variance = self.floored(self.variance)
+        variance = self._floored(self.variance)
         density = self.active * (squares / variance + tf.math.log(2.0 * math.pi * variance)) / 2.0
         return {"loss": tf.reduce_mean(tf.reduce_sum(density, axis=-1), axis=1)}, squares
 

@@ -30,7 +30,7 @@ def terms(model, x, stream, first, training):
     means = tf.reshape(means, [rows, length - 1, size])
     squares = tf.square(z[:, 1:] - means)
     means = tf.reshape(tf.concat([z[:, :1], means], axis=1), [rows * length, size])  # the first is not used
-    scale = tf.sqrt(model.floored(model.variance)) * tf.ones_like(means)
+    scale = tf.sqrt(model._floored(model.variance)) * tf.ones_like(means)
     transition = tfd.MultivariateNormalDiag(means, scale)
     flat = tf.reshape(z, [1, rows * length, size])
     from_prior, from_before = (_kl(q, p, flat, log_q) for p in (vae.prior_distribution(), transition))

@@ -71,7 +71,7 @@ class SlowTest(tf.test.TestCase, parameterized.TestCase):
 
 @quick("test_summary", "finite_scalar")
 @quick("test_rate")
-@quick("test_refused", "finite_scalar")
+@quick("test_refused")
 class EvaluatedTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters((name, name) for name in POSTERIORS)
     def test_summary(self, name):

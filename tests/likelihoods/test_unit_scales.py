@@ -140,10 +140,10 @@ class UnitScalesTest(tf.test.TestCase, parameterized.TestCase):
         mean = np.asarray(holed[:60].mean(axis=0))
         square = np.square(holed[:60] - mean)
         spread = np.sqrt(square.mean(axis=0 if per == "element" or scale == "local" else (0, 1, 2)))
-        if scale == 2.0:  # in units of the spread, to which all places of a channel count alike
+        if scale == 2.0:  # one number in units of the spread, to which all places of a channel count alike: fitted, too
             axes = () if per == "element" else (0, 1)
-            total = np.asarray(np.square(holed[:60] - mean.mean(axis=axes)).mean(axis=0))
-            spread = 2.0 * np.sqrt(total.mean(axis=axes))
+            total = np.asarray(np.square(holed[:60] - mean.mean(axis=axes)).mean(axis=0)).mean(axis=axes)
+            spread = np.sqrt(total * np.mean(np.asarray(spread) ** 2 / total))
         expected = np.ma.masked_array(stats.norm.logpdf(holed.data, mean, spread), ~mask)[60:]
         data = [{"x": np.where(mask, x, np.nan)[rows], "mask": mask[rows]} for rows in (slice(60), slice(60, 80))]
         found = kvae.evaluate.independent_pixels(model(scale, per, network), *data)

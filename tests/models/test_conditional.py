@@ -34,7 +34,7 @@ def model(network="mlp", prior="standard_normal", jit_compile=False, seed=0) -> 
     return vae
 
 
-@quick("test_every_way_of_feeding_is_the_same", "mlp")
+@quick("test_every_way_of_feeding_is_the_same")
 @quick("test_public_methods_files_and_export")
 class ConditionalTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(

@@ -69,8 +69,8 @@ class FitPriorTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(between[0], 0.1)
         self.assertLess(between[1], 0.02)
 
-    @pytest.mark.slow
     @parameterized.parameters("mixture", "vamp")
+    @pytest.mark.slow
     def test_it_is_deterministic_and_what_follows_agrees(self, kind):
         """Save and load, export, and training that goes on, byte for byte."""
 

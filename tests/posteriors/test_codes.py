@@ -349,6 +349,7 @@ class CodeModelTest(tf.test.TestCase, parameterized.TestCase):
         ):
             self.assertAllEqual(a, b)
 
+    @pytest.mark.slow
     def test_feature_maps_are_coded_place_by_place(self):
         """A 1 x 1 projection: z is that of each place by itself, in rows of the map."""
         keras.utils.set_random_seed(0)
