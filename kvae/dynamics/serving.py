@@ -1,48 +1,27 @@
 """A SavedModel of a transition."""
 
-import json
-import os
-import shutil
-import tempfile
-from pathlib import Path
-
-import keras
 import tensorflow as tf
 
 from kvae.data.batch import Batch
 from kvae.dynamics.base import Transition
 from kvae.dynamics.rollouts import walk
+from kvae.export import staging
 from kvae.export.manifest import manifest
 from kvae.numerics import arguments, noise
 
 
 def saved_model(model: Transition, path, steps: int) -> str:
     """Write it to exactly `path`, see `kvae.dynamics.Dynamics.export`."""
-    path, steps = arguments.path("path", path), arguments.whole("steps", steps, 1)
-    if path.exists():
-        raise FileExistsError(f"{path} exists and is not overwritten. Export to another path.")
-    arguments.make_folder(path.parent)
+    steps = arguments.whole("steps", steps, 1)
+    path = staging.new_path(path)
     served, vae = _Served(model, steps), model.vae
     codes = (None, vae.latent_dim) if model.order == 1 else (None, model.order, vae.latent_dim)
     x = tf.TensorSpec((None, *vae.event_shape), model.compute_dtype, name="x")
     seed, z = tf.TensorSpec((None,), tf.int32, name="seed"), tf.TensorSpec(codes, model.compute_dtype, name="z")
     table = {"serving_default": (served.rollout, [x, seed]), "step": (served.step, [z])}
     table["rollout"] = table["serving_default"]
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        archive = keras.export.ExportArchive()
-        archive.track(model)
-        for name, (function, inputs) in table.items():
-            archive.add_endpoint(name, function, inputs)
-        archive.write_out(str(staging / "model"), verbose=False)
-        extra = staging / "model" / "assets.extra"
-        extra.mkdir()
-        about = {"transition": model.transition, "order": model.order, "steps": steps}
-        written = manifest(vae, staging / "model", 1, {}) | {"dynamics": about}
-        (extra / "manifest.json").write_text(json.dumps(written, indent=1, allow_nan=False) + "\n")
-        os.rename(staging / "model", path)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    about = {"transition": model.transition, "order": model.order, "steps": steps}
+    staging.write(path, model, table, lambda folder: manifest(vae, folder, 1, {}) | {"dynamics": about})
     return str(path)
 
 

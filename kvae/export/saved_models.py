@@ -1,17 +1,11 @@
 """SavedModels for serving, with what stands beside them."""
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from kvae.export import warmup
+from kvae.export import staging, warmup
 from kvae.export.endpoints import endpoints
 from kvae.export.manifest import manifest, signature_table
 from kvae.models.resolve import check_model
@@ -89,37 +83,16 @@ def saved_model(
     _check_results(results)
     if scored is not None and not callable(scored):
         raise ValueError(f"scored must be a function of a batch, got {arguments.shown(scored)}.")
-    path = arguments.path("path", path)
-    if path.exists():
-        raise FileExistsError(
-            f"{path} exists and is not overwritten. Export to another path, for example "
-            f"kvae.export.next_version({str(path.parent)!r})."
-        )
-    arguments.make_folder(path.parent)
+    path = staging.new_path(path)
     table = endpoints(vae, samples, scored)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        archive = keras.export.ExportArchive()
-        archive.track(vae)
-        for name, (function, inputs) in table.items():
-            archive.add_endpoint(name, _traced(function, inputs), inputs)
-        archive.write_out(str(staging / "model"), verbose=False)
-        model = path.resolve().parent.name or "vae"
-        extra = staging / "model" / "assets.extra"
-        extra.mkdir()
-        warmup.write(
-            str(extra / warmup.FILE), model, {name: _example(vae, specs) for name, (_, specs) in table.items()}
-        )
-        (extra / "models.config").write_text(_MODELS_CONFIG.format(model=model))
-        written = manifest(vae, staging / "model", samples, results or {})
-        (extra / "manifest.json").write_text(json.dumps(written, indent=1, allow_nan=False) + "\n")
-        if path.exists():
-            raise FileExistsError(
-                f"{path} came into being during the export and is not overwritten. Export again to another path."
-            )
-        os.rename(staging / "model", path)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+
+    def manifest_of(folder: Path) -> dict:
+        extra, name = folder / "assets.extra", path.resolve().parent.name or "vae"
+        warmup.write(str(extra / warmup.FILE), name, {key: _example(vae, specs) for key, (_, specs) in table.items()})
+        (extra / "models.config").write_text(_MODELS_CONFIG.format(model=name))
+        return manifest(vae, folder, samples, results or {})
+
+    written = staging.write(path, vae, table, manifest_of)
     if verbose:
         print(signature_table(written["signatures"]))
     return str(path)
@@ -130,12 +103,6 @@ def _check_results(results) -> None:
     named = isinstance(results, dict) and all(isinstance(name, str) for name in results)
     if results is not None and not (named and all(hasattr(one, "_asdict") for one in results.values())):
         raise ValueError(f"results must be names to kvae.evaluate.Estimate, got {arguments.shown(results)}.")
-
-
-def _traced(function: Callable, inputs: list[tf.TensorSpec]) -> Callable:
-    """A function that calls one trace of `function`. Otherwise Keras and TensorFlow would each trace it again."""
-    trace = tf.function(function, input_signature=inputs, autograph=False).get_concrete_function()
-    return lambda *tensors: trace(*tensors)
 
 
 _MODELS_CONFIG = """\

@@ -108,7 +108,7 @@ ROWS = {
             r"log_likelihood draws near a normal q\(z\|x\), and that of Flow is none. Use posterior='diagonal_normal'",
         ),
     ],
-    "dynamics.serving.saved_model": [
+    "export.staging.new_path": [
         (
             lambda: model().export(path("file", b"")),
             "file exists and is not overwritten. Export to another path",

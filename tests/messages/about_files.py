@@ -164,16 +164,20 @@ ROWS = {
             OSError,
         ),
     ],
-    "export.saved_models.saved_model": [
+    "export.staging.new_path": [
         (
             lambda: vae().export(path("a/1/x").parent),
             r"1 exists and is not overwritten. Export to another path, .* kvae.export.next_version\('.*a'\)",
             FileExistsError,
         ),
+    ],
+    "export.staging.write": [
+        (_in_the_way, "1 came into being during the export and is not overwritten. Export again", FileExistsError),
+    ],
+    "export.saved_models.saved_model": [
         (
             lambda: kvae.export.saved_model(vae(), "new/1", scored="p_value"),
             "scored must be a function of a batch, got 'p_value'",
         ),
-        (_in_the_way, "1 came into being during the export and is not overwritten. Export again", FileExistsError),
     ],
 }
