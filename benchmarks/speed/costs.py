@@ -2,7 +2,7 @@
 
     python benchmarks/speed/costs.py  # about twenty minutes and 8 GB; writes its part of docs/performance.md
     python benchmarks/speed/costs.py --keep     # prints only
-    python benchmarks/speed/costs.py --choices  # the prices alone; writes them into docs/choosing.md, too
+    python benchmarks/speed/costs.py --choices  # prints the prices alone
 
 MLP 784-400-20-400-784, batch 128, generated binary images, arrays into `fit`, models taking turns in one process.
 Ratios are medians over the rounds. Growth with the number of images goes from 2,000 to 2,000,000, for this network and
@@ -239,11 +239,8 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave docs/ as it is")
     parser.add_argument("--choices", action="store_true", help="the prices of the choices alone")
     options = parser.parse_args()
-    docs = HERE.parents[1] / "docs"
     if options.choices:
-        prices = choices(options.rounds)
-        if not options.keep:
-            replace_section(docs / "choosing.md", "costs", prices)
+        choices(options.rounds)
         return
     stream = streaming()
     print(stream, flush=True)
@@ -256,6 +253,7 @@ def main():
     )
     print(text)
     if not options.keep:
+        docs = HERE.parents[1] / "docs"
         picture(found, docs / "images" / "growth.png")
         replace_section(docs / "performance.md", "costs", text)
 

@@ -19,19 +19,14 @@ class ColumnSupports:
         name: as it is printed, for example "a: {0, 1}; b, c: the real numbers".
         low, high: the ends of each column, `[D]`.
         integer: True where only integers belong, in all columns.
-        open: False, since the ends of the columns are not of one kind; see `ends`.
-        neutral: of each column, `[D]`.
         ends: the least and the largest number that belong, each `[D]`.
     """
-
-    binary, open = False, False
 
     def __init__(self, groups: Mapping[str, tuple[Sequence[int], Any]]):
         self.groups = groups
         self.name = "; ".join(f"{name}: {support.name}" for name, (_, support) in groups.items())
         self.integer = all(support.integer for _, support in groups.values())
         self.low, self.high = self._of_each(lambda support: support.low), self._of_each(lambda support: support.high)
-        self.neutral = self._of_each(lambda support: support.neutral)
         self.ends = tuple(self._of_each(lambda support, i=i: support.ends[i]) for i in range(2))
         self._integer = self._of_each(lambda support: support.integer).astype(bool)
 

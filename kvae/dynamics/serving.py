@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from kvae.data.batch import Batch
 from kvae.dynamics.base import Transition
 from kvae.dynamics.rollouts import walk
 from kvae.export import staging
+from kvae.export.endpoints import examples
 from kvae.export.manifest import manifest
 from kvae.numerics import arguments, noise
 
@@ -36,9 +36,7 @@ class _Served:
 
     def rollout(self, x, seed):
         model, vae = self.model, self.model.vae
-        outside = vae.likelihood.support.outside(x)
-        valid = tf.logical_not(tf.reduce_any(outside, axis=list(range(1, x.shape.rank))))
-        batch = vae.prepared(Batch(tf.where(outside, tf.cast(vae.likelihood.neutral, x.dtype), x)))
+        batch, valid = examples(vae, x)
         q = vae.posterior.distribution(vae.encode_features(batch))
 
         def draws(step, width):

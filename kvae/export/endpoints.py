@@ -125,20 +125,7 @@ class _Served:
         }
 
     def _examples(self, x, beside) -> tuple[Batch, tf.Tensor]:
-        """The batch with a neutral value for every x that the likelihood does not explain, and the rows without any."""
-        named = dict(zip(self.beside, beside, strict=True))
-        outside = self.vae.likelihood.support.outside(x)
-        condition, fine = _finite(named.get("condition"))
-        if "mask" in named:
-            mask = named["mask"]
-            outside = tf.logical_and(outside, mask > 0.5)
-            batch = self.vae.prepared(Batch(x, condition, tf.where(outside, tf.zeros_like(mask), mask)))
-            outside = tf.logical_or(outside, BINARY.outside(mask))
-        else:
-            neutral = tf.cast(self.vae.likelihood.neutral, x.dtype)
-            batch = self.vae.prepared(Batch(tf.where(outside, neutral, x), condition))
-        wrong = tf.reduce_any(outside, axis=list(range(1, x.shape.rank)))
-        return batch, tf.logical_and(tf.logical_not(wrong), fine)
+        return examples(self.vae, x, **dict(zip(self.beside, beside, strict=True)))
 
     def _noise(self, seed, stream, first, rows):
         """`[B, rows, noise size]`: of each seed the rows `first`, `first + 1`, ..., the same bits in every batch."""
@@ -160,6 +147,21 @@ class _Served:
         seen = tf.ones_like(mean) if batch.mask is None else tf.cast(batch.mask, mean.dtype)
         total = tf.reduce_sum(seen * tf.square(batch.x - mean), axis=axes)
         return tf.math.divide_no_nan(total, tf.reduce_sum(seen, axis=axes))
+
+
+def examples(vae, x, condition=None, mask=None) -> tuple[Batch, tf.Tensor]:
+    """The batch with a neutral value for every x that the likelihood does not explain, and the rows without any."""
+    outside = vae.likelihood.support.outside(x)
+    condition, fine = _finite(condition)
+    if mask is not None:
+        outside = tf.logical_and(outside, mask > 0.5)
+        batch = vae.prepared(Batch(x, condition, tf.where(outside, tf.zeros_like(mask), mask)))
+        outside = tf.logical_or(outside, BINARY.outside(mask))
+    else:
+        neutral = tf.cast(vae.likelihood.neutral, x.dtype)
+        batch = vae.prepared(Batch(tf.where(outside, neutral, x), condition))
+    wrong = tf.reduce_any(outside, axis=list(range(1, x.shape.rank)))
+    return batch, tf.logical_and(tf.logical_not(wrong), fine)
 
 
 def _finite(tensor):

@@ -64,12 +64,6 @@ class Columns(tfd.Distribution):
         lead = self.parts[0].batch_shape_tensor()[:-1]
         return tf.concat([lead, [self.order.size]], axis=0)
 
-    def _of_each(self, method: str, x=None):
-        if x is None:
-            return self._joined([getattr(part, method)() for part in self.parts])
-        each = zip(self.parts, self.order.split(x), strict=True)
-        return self.order.join([getattr(part, method)(some) for part, some in each])
-
     def _joined(self, values):
         """Of the columns' own kinds, such as the integers of a Bernoulli distribution."""
         return self.order.join([tf.cast(value, self.dtype) for value in values])
@@ -85,16 +79,17 @@ class Columns(tfd.Distribution):
         return [independent(part, 1).log_prob(some) for part, some in each]
 
     def _log_prob(self, x):
-        return self._of_each("log_prob", x)
+        each = zip(self.parts, self.order.split(x), strict=True)
+        return self._joined([part.log_prob(some) for part, some in each])
 
     def _mean(self):
-        return self._of_each("mean")
+        return self._joined([part.mean() for part in self.parts])
 
     def _mode(self):
-        return self._of_each("mode")
+        return self._joined([part.mode() for part in self.parts])
 
     def _variance(self):
-        return self._of_each("variance")
+        return self._joined([part.variance() for part in self.parts])
 
     def _sample_n(self, n, seed=None):
         seeds = tf.unstack(tfp.random.split_seed(seed, len(self.parts)))
