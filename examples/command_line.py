@@ -1,5 +1,6 @@
 """What the example programs share: flags, a check before the work begins, and ends without a traceback."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -42,6 +43,28 @@ def check_writable(folder) -> None:
         raise NotADirectoryError(f"{folder} cannot be written to: {place} is a file.")
     if not os.access(place, os.W_OK | os.X_OK):
         raise PermissionError(f"{folder} cannot be written to: you may not write to {place}.")
+
+
+def write_whole(path: Path, write) -> None:
+    """Write a file under a temporary name, then rename it; nothing is left where that fails.
+
+    Args:
+        path: of the file; its folder is made where it is missing.
+        write: a function of the open binary file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path, content) -> None:
+    """Write JSON to a file, see `write_whole`."""
+    write_whole(Path(path), lambda file: file.write(f"{json.dumps(content, indent=1)}\n".encode()))
 
 
 def sizes(name: str, words) -> tuple[int, ...] | None:

@@ -62,7 +62,7 @@ def run(
             kind: {name: {row: e._asdict() for row, e in table.items()} for name, table in tables.items()}
             for kind, tables in found._asdict().items()
         }
-        evaluate.write_json(output, content)
+        command_line.write_json(output, content)
     return found
 
 

@@ -64,7 +64,7 @@ def _encoded(vae, before: Path, after: Path) -> int:
     except (EOFError, ValueError) as error:
         raise ValueError(f"{before} is not a whole .npy file: {error}") from error
     content = kvae.compress.encode(vae, x)
-    _replace(after, lambda file: file.write(content))
+    command_line.write_whole(after, lambda file: file.write(content))
     return len(x)
 
 
@@ -77,20 +77,8 @@ def _decoded(vae, before: Path, after: Path) -> int:
         x = kvae.compress.decode(vae, before.read_bytes())
     except ValueError as error:
         raise ValueError(f"{before}: {error}") from error
-    _replace(after, lambda file: np.save(file, x))
+    command_line.write_whole(after, lambda file: np.save(file, x))
     return len(x)
-
-
-def _replace(path: Path, write) -> None:
-    """Under a temporary name, then renamed; nothing is left where that fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _define_flags():

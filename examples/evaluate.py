@@ -45,7 +45,7 @@ def run(
     if part != "train":
         print(kvae.evaluate.diagnose(vae, split.first(1000), data.train.first(5000)))
     if output:
-        write_json(output, {name: e._asdict() for name, e in results.items()})
+        command_line.write_json(output, {name: e._asdict() for name, e in results.items()})
     return results
 
 
@@ -53,13 +53,6 @@ def print_table(table: dict) -> None:
     """A line for each estimate."""
     for name, estimate in table.items():
         print(f"  {name:20s} {estimate}")
-
-
-def write_json(path, content) -> None:
-    """Under a temporary name, then renamed."""
-    temporary = Path(f"{path}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, path)
 
 
 def _more(vae, data, split, seed: int, new: bool) -> dict:

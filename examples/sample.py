@@ -32,10 +32,7 @@ def run(model, n=50, seed=0, kind="mean", output="drawn"):
     vae = kvae.load_model(model)
     x = vae.sample(n, seed=seed, output=kind).numpy()
     output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.npz")
-    np.savez_compressed(temporary, x=x)
-    os.replace(temporary, f"{output}.npz")
+    command_line.write_whole(Path(f"{output}.npz"), lambda file: np.savez_compressed(file, x=x))
     written = [f"{output}.npz"]
     if len(vae.event_shape) > 1:
         low, high = (0.0, 1.0) if vae.likelihood.support.high == 1.0 else (None, None)

@@ -60,7 +60,7 @@ def run(config: Config) -> dict:
             return {name: kvae.evaluate.Estimate(**values) for name, values in card["results"].items()}
         print(f"Resuming {model_path} after epoch {int(vae.passes)} of {config.epochs}.")
     else:
-        _write_json(output / "config.json", wanted)
+        command_line.write_json(output / "config.json", wanted)
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.dtype_policy)
         try:
@@ -73,7 +73,7 @@ def run(config: Config) -> dict:
     def keep(epoch, logs):
         for name, value in logs.items():
             history.setdefault(name, []).append(float(value))
-        _write_json(history_path, history)
+        command_line.write_json(history_path, history)
 
     frames = kvae.callbacks.Frames(every=max(1, config.epochs // 30))
     vae.fit(
@@ -104,7 +104,7 @@ def run(config: Config) -> dict:
     _draw(vae, data, history, frames.frames, output, config.seed)
     version = kvae.export.next_version(Path(config.saved_models) / short_name(config.dataset))
     vae.export(version, results=results, verbose=False)
-    _write_json(
+    command_line.write_json(
         card_path,
         {
             "model": "variational autoencoder",
@@ -249,12 +249,6 @@ def _digest(data) -> str:
     for _, split in _parts(data):
         digest.update(split.array.tobytes())
     return digest.hexdigest()
-
-
-def _write_json(path: Path, content) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, path)
 
 
 def main(argv):

@@ -149,7 +149,7 @@ def test_compress_leaves_no_half_of_a_file(tmp_path):
 
     (tmp_path / "a.kvae").write_bytes(b"before")
     with pytest.raises(OSError, match="No space left"):
-        program("compress")._replace(tmp_path / "a.kvae", full)
+        program("command_line").write_whole(tmp_path / "a.kvae", full)
     assert [path.name for path in tmp_path.iterdir()] == ["a.kvae"]
     assert (tmp_path / "a.kvae").read_bytes() == b"before"
 
