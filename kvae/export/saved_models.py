@@ -120,5 +120,7 @@ model_config_list {{
 
 def _example(vae, specs) -> dict[str, np.ndarray]:
     """One row for each input that is valid."""
-    fill = {"x": np.asarray(vae.likelihood.neutral), "mask": 1.0}
+    x = np.broadcast_to(vae.likelihood.neutral, (1, *vae.likelihood.event_shape))
+    inside = np.where(vae.likelihood.support.outside(x), np.floor(x), x)  # 1/2 stands for a missing 0 or 1
+    fill = {"x": inside, "mask": 1.0}
     return {s.name: np.full((1, *s.shape[1:]), fill.get(s.name, 0), s.dtype.as_numpy_dtype) for s in specs}

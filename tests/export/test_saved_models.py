@@ -7,11 +7,14 @@ import textwrap
 
 import numpy as np
 import tensorflow as tf
+from absl.testing import parameterized
 
 import kvae
 from kvae.data.batch import Batch
+from kvae.export import saved_models
+from kvae.export.endpoints import endpoints
 from kvae.numerics import noise
-from tests.conformance import examples, make_vae
+from tests.conformance import JOINTS, LIKELIHOODS, examples, make_vae
 
 READER = """
     import os, sys
@@ -44,7 +47,7 @@ READER = """
 ENDPOINTS = ("serving_default", "encode", "decode", "reconstruct", "sample", "score", "log_likelihood")
 
 
-class ExportTest(tf.test.TestCase):
+class ExportTest(tf.test.TestCase, parameterized.TestCase):
     def test_reader_without_kvae(self):
         path = self.create_tempdir().full_path
         vae = make_vae("conv_odd", posterior=kvae.posteriors.FullNormal, likelihood=kvae.likelihoods.Bernoulli)
@@ -105,6 +108,14 @@ class ExportTest(tf.test.TestCase):
         for signature in signatures.values():
             for tensor in [*signature.inputs.values(), *signature.outputs.values()]:
                 self.assertEqual(tensor.tensor_shape.dim[0].size, -1)
+
+    @parameterized.parameters("bernoulli", "beta", "log_normal", "normal_fixed", "ordinal", "poisson", *JOINTS)
+    def test_warm_up_rows_are_valid(self, name):
+        """Whatever the likelihood explains: a missing 0 or 1 is 1/2 for the encoder, and yet no row of data."""
+        vae = make_vae(likelihood=(LIKELIHOODS | JOINTS)[name])
+        function, specs = endpoints(vae, 1)["encode"]
+        row = {key: tf.constant(value) for key, value in saved_models._example(vae, specs).items()}
+        self.assertAllEqual(function(**row)["valid"], [True])
 
     def test_versions(self):
         base = self.create_tempdir().full_path
