@@ -9,6 +9,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.data import support
 from kvae.likelihoods.location_scale import LocationScale
+from kvae.numerics import replicas
 from kvae.numerics.arguments import choice, is_number, number, shown
 
 
@@ -87,6 +88,7 @@ class Normal(LocationScale):
         super().build(feature_shape, event_shape)
         if self.scale == "optimal":
             options = {"shape": self.unit_shape if self.has_unit else (), "trainable": False}
+            options["aggregation"] = "only_first_replica"  # they are the same on all
             self.mean_square = self.add_weight(name="mean_square", initializer="ones", autocast=False, **options)
             self.updates = self.add_weight(name="updates", initializer="zeros", dtype="int64", **options)
 
@@ -146,18 +148,18 @@ class Normal(LocationScale):
 
     def _of_all(self, square, observed, weight) -> tuple:
         """The weight of a batch, its mean squared error, and whether that is of a single example."""
-        total = tf.reduce_sum(weight * tf.reduce_mean(observed, axis=self._event_axes()))
+        total = replicas.total(tf.reduce_sum(weight * tf.reduce_mean(observed, axis=self._event_axes())))
         error = tf.reduce_mean(square * observed, axis=self._event_axes())  # [B]
-        now = tf.math.divide_no_nan(tf.reduce_sum(weight * error), total)
-        return total, now, tf.reduce_sum(tf.cast(weight > 0.0, tf.int32)) < 2
+        now = tf.math.divide_no_nan(replicas.total(tf.reduce_sum(weight * error)), total)
+        return total, now, replicas.total(tf.reduce_sum(tf.cast(weight > 0.0, tf.int32))) < 2
 
     def _of_each(self, square, observed, weight) -> tuple:
         """The same of each element or channel, `[*unit_shape]`."""
         rank, axes = len(self.event_shape), list(range(1, 1 + len(self.event_shape) - len(self.unit_shape)))
         each = observed * tf.reshape(weight, [-1] + [1] * rank)  # [B, *event_shape]
-        total = tf.reduce_sum(each, axis=[0, *axes])
-        now = tf.math.divide_no_nan(tf.reduce_sum(each * square, axis=[0, *axes]), total)
-        examples = tf.reduce_sum(tf.cast(tf.reduce_any(each > 0.0, axis=axes), tf.int32), axis=0)
+        total = replicas.total(tf.reduce_sum(each, axis=[0, *axes]))
+        now = tf.math.divide_no_nan(replicas.total(tf.reduce_sum(each * square, axis=[0, *axes])), total)
+        examples = replicas.total(tf.reduce_sum(tf.cast(tf.reduce_any(each > 0.0, axis=axes), tf.int32), axis=0))
         return total, now, examples < 2
 
     def draw(self, p, uniform):

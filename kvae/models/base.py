@@ -36,7 +36,8 @@ class LatentVariableModel(Trainer):
         self.seen = keras.metrics.Sum(name="seen", dtype="int64")  # examples of this evaluation so far
 
     def _counter(self, name):
-        return self.add_weight(name=name, shape=(), dtype="int64", initializer="zeros", trainable=False)
+        options = {"initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
+        return self.add_weight(name=name, shape=(), dtype="int64", **options)
 
     # ---- defined by the subclass ----
 
@@ -105,11 +106,11 @@ class LatentVariableModel(Trainer):
         checks.check_weight(weight)
         batch = batch._replace(weight=weight)
         if training:
-            seed, stream, first = self.seed + replicas.number() * 1000003, self.draws.value, 0
+            stream, first = self.draws.value, replicas.offset(rows)
         else:
-            seed, stream, first = self.seed, noise.EVALUATION, self.seen.result()
+            stream, first = noise.EVALUATION, replicas.total(tf.identity(self.seen.result())) + replicas.offset(rows)
             self.seen.update_state(rows)
-        eps = self._noise(seed, stream, first, rows, self.objective.samples)
+        eps = self._noise(self.seed, stream, first, rows, self.objective.samples)
         if not training:
             self._step(batch, eps, False, checked)
             return
@@ -117,6 +118,7 @@ class LatentVariableModel(Trainer):
         with tf.GradientTape() as tape:
             loss = self.optimizer.scale_loss(self._step(batch, eps, True, checked))
         gradients = gradient_barrier(tape.gradient(loss, self.trainable_weights))
+        gradients = replicas.clipped(self.optimizer, gradients)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
 
     def prepared(self, batch: Batch) -> Batch:
@@ -136,7 +138,8 @@ class LatentVariableModel(Trainer):
     def _seed_layers(self):
         """Seed random layers, such as Dropout, by the step: Keras does not save the state of their generators."""
         for number, generator in enumerate(self._generators()):
-            state = tf.stack([tf.cast(self.seed * 1000003 + number, tf.int64), self.draws.value * 65536])
+            step = self.draws.value * 65536 + replicas.number()
+            state = tf.stack([tf.cast(self.seed * 1000003 + number, tf.int64), step])
             generator.state.assign(tf.cast(tf.bitwise.bitwise_and(state, 0x7FFFFFFF), generator.state.dtype))
 
     def _generators(self) -> list[keras.random.SeedGenerator]:

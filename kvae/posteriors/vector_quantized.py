@@ -121,7 +121,7 @@ class VectorQuantized(CodePosterior):
         codebook = before + tf.math.divide_no_nan(step, counts[:, None])
         share = tf.reduce_mean(counts)
         dead = (counts < self.restart * share) | (self.updates == 0)
-        codebook = tf.where(dead[:, None], replicas.of_first(self._outputs(x, weight)), codebook)
+        codebook = tf.where(dead[:, None], self._outputs(replicas.gathered(x), replicas.gathered(weight)), codebook)
         counts = tf.where(dead, share, counts)
         counted = tf.reduce_sum(new) > 0.0
         self.codebook.assign(tf.where(counted, codebook, before))

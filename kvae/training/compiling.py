@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
@@ -15,6 +15,7 @@ from kvae.numerics.xla_support import refused_layers
 from kvae.objectives import Objective
 from kvae.posteriors import Posterior
 from kvae.priors import Prior
+from kvae.training.distributed import pipeline_function
 from kvae.training.trackers import Trackers
 
 _TAKEN = ("jit_compile", "steps_per_execution", "run_eagerly", "auto_scale_loss")
@@ -86,6 +87,11 @@ class Compiled(keras.Model):
                     "elbo, reconstruction and kl by itself."
                 )
         optimizer = optimizer_of(optimizer)
+        if self._distribute_strategy is not None and optimizer.gradient_accumulation_steps:
+            raise ValueError(
+                f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps} does not go with a strategy of "
+                "tf.distribute. Give a batch_size that many times as large: its gradient is the same."
+            )
         jit_compile = choice("jit_compile", jit_compile, (True, False, "auto"))
         if not isinstance(steps_per_execution, str) or steps_per_execution != "auto":
             steps_per_execution = whole("steps_per_execution", steps_per_execution, 1)
@@ -106,6 +112,13 @@ class Compiled(keras.Model):
 
     def _xla(self, jit_compile, run_eagerly: bool) -> bool:
         """Whether to compile by XLA, for what `compile` was given."""
+        if self._distribute_strategy is not None:
+            if jit_compile is True:
+                raise ValueError(
+                    "compile(jit_compile=True): TensorFlow cannot compile steps on several replicas with XLA. Use "
+                    "jit_compile='auto' or False under a strategy of tf.distribute."
+                )
+            return False
         if jit_compile == "auto" and (run_eagerly or not prefers_xla(self.encoder, self.decoder, self.likelihood)):
             return False
         refused = refused_layers((self.encoder, self.decoder)) if jit_compile else []
@@ -123,6 +136,11 @@ class Compiled(keras.Model):
             raise error
         warnings.warn(f"XLA cannot compile this model, which is trained without it: {error!s:.200}", stacklevel=2)
         self.jit_compile = False
+
+    def on_replicas(self, step: Callable, *arguments) -> None:
+        """Run a step on each replica of the strategy that the model was made under; here, where there is none."""
+        strategy = self._distribute_strategy
+        step(*arguments) if strategy is None else strategy.run(step, args=arguments)
 
     def get_compile_config(self):
         """The optimizer and the arguments of `compile`, for the `.keras` file."""
@@ -169,13 +187,21 @@ class Compiled(keras.Model):
 
     def make_train_function(self, force=False):
         """As Keras does; anew where the networks are others."""
-        super().make_train_function(self._renewed("train_function", force))
-        count_apart(self.train_function)
+        force = self._renewed("train_function", force)
+        if self._distribute_strategy is None:
+            super().make_train_function(force)
+            count_apart(self.train_function)
+        elif self.train_function is None or force:
+            self.train_function = pipeline_function(self, self.train_step)
 
     def make_test_function(self, force=False):
         """As Keras does; anew where the networks are others."""
-        super().make_test_function(self._renewed("test_function", force))
-        count_apart(self.test_function)
+        force = self._renewed("test_function", force)
+        if self._distribute_strategy is None:
+            super().make_test_function(force)
+            count_apart(self.test_function)
+        elif self.test_function is None or force:
+            self.test_function = pipeline_function(self, self.test_step)
 
     def make_predict_function(self, force=False):
         """As Keras does; anew where the networks are others."""

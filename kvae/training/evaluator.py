@@ -8,11 +8,12 @@ from kvae.data import checks, inputs
 from kvae.data.batch import Batch, unpack
 from kvae.data.pipelines import CheckedPipeline
 from kvae.data.splits import Split
+from kvae.numerics import replicas
 from kvae.numerics.arguments import flag
 from kvae.training import fit_arguments
 from kvae.training.compiling import Compiled
 from kvae.training.fit_callbacks import outside_message
-from kvae.training.loop import Loop, placeholder_dataset
+from kvae.training.loop import Loop
 from kvae.training.trackers import Faults
 
 
@@ -78,12 +79,15 @@ class Evaluator(Compiled):
                     arguments |= {"batch_size": batch_size, "steps": steps}
                 else:
                     stack.enter_context(self._steps_at_a_time(loop.per_call))
-                    arguments |= {"x": placeholder_dataset(), "steps": loop.steps}
+                    arguments |= {
+                        "x": loop.ticks,
+                        "steps": loop.steps,
+                    }
             if loop is not None:
                 loop.rewind()
                 stack.enter_context(self._instead_of("test_function", loop))
             results = super().evaluate(**arguments)
-        if not int(self.seen.result()):
+        if not replicas.value(self.seen.result()):
             raise ValueError("The data are empty: they gave no batch to evaluate. Give at least one.")
         for fault in ("support", "condition"):
             if fault in self.test_faults.found():
@@ -132,8 +136,6 @@ class Evaluator(Compiled):
         return {name: tf.convert_to_tensor(a) for name, a in given.items() if a is not None}, split.sample_weight
 
     def _check(self, split: Split) -> None:
-        if self._distribute_strategy is not None:
-            raise ValueError("Under a tf.distribute strategy give a tf.data.Dataset, for example split.dataset().")
         checks.check_split(split, self.likelihood, self.condition_shape)
 
     def _fast(self, split: Split | None, step: str) -> Split | None:

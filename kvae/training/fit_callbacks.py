@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 _CAUSES = {
     "reconstruction": (
@@ -45,7 +46,7 @@ class StopOnFault(keras.callbacks.Callback):
         if not self.non_finite:
             return
         term = min(found, key=lambda kind: found[kind])
-        rate = float(self.model.optimizer.learning_rate)
+        rate = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
         raise FloatingPointError(
             f"Training stopped at step {found[term]}: the {term} term is not finite. Likely cause: "
             f"{_CAUSES[term]}. The learning rate is {rate:g}; try a tenth of it, or clipnorm=1 in the optimizer."

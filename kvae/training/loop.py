@@ -14,18 +14,19 @@ import tensorflow as tf
 from kvae.data import conditions
 from kvae.data.batch import Batch
 from kvae.data.splits import Preparation, Split
-from kvae.numerics import noise
+from kvae.numerics import noise, replicas
 from kvae.training.step_time import StepTime, steps_per_call
 
 _SECONDS_PER_CALL = 0.3  # what a call aims at, once the time of a step is known
 
 
 @functools.cache
-def placeholder_dataset() -> tf.data.Dataset:
-    """An endless dataset of zeros. Keras iterates over it while a `Loop` does the work."""
+def placeholder_dataset(replicas: int = 1) -> tf.data.Dataset:
+    """An endless dataset of zeros, one for each replica. Keras iterates over it while a `Loop` does the work."""
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread would stall the end of the fit
-    return tf.data.Dataset.from_tensors(0).repeat().with_options(options)
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return tf.data.Dataset.from_tensors([0] * replicas).repeat().with_options(options)
 
 
 class Loop:
@@ -68,6 +69,11 @@ class Loop:
         self.rows: tuple[int, tf.Tensor, tf.Tensor] | None = None  # pass, whole batches, ragged batch
         self.logs: dict = {}
 
+    @property
+    def ticks(self) -> tf.data.Dataset:
+        """What Keras iterates over while this does the work."""
+        return placeholder_dataset(self.model.distribute_strategy.num_replicas_in_sync)
+
     def choose_steps_by_time(self) -> None:
         """Choose the steps per call by their time: measured in an earlier fit, or estimated and then corrected."""
         known = min(self.steps, self.step_time.steps(_SECONDS_PER_CALL))
@@ -84,7 +90,7 @@ class Loop:
             target = min(self.steps, max(self.asked, ahead))
             self.step_time.start(target - self.done)
             if self.training:
-                self._train(target - (int(self.model.position) if self.whole_passes else self.done))
+                self._train(target - (replicas.value(self.model.position) if self.whole_passes else self.done))
             else:
                 self._run(0, self.done, target - self.done)
             self.done = target
@@ -98,23 +104,23 @@ class Loop:
 
     def begin(self) -> None:
         """Continue the pass at hand, or begin a new one where it was over other data or in other batches."""
-        if int(self.model.pass_length) != self.batches:
-            if int(self.model.position) > 0:
+        if replicas.value(self.model.pass_length) != self.batches:
+            if replicas.value(self.model.position) > 0:
                 self._next_pass()
             self.model.pass_length.assign(self.batches)
 
     def _train(self, steps: int) -> None:
         while steps > 0:
             self.end_pass()
-            position = int(self.model.position)
+            position = replicas.value(self.model.position)
             count = min(steps, self.batches - position)
-            self._run(int(self.model.passes), position, count)
+            self._run(replicas.value(self.model.passes), position, count)
             self.model.position.value.assign(position + count)
             steps -= count
 
     def end_pass(self) -> None:
         """Begin the next pass, where the one at hand is complete."""
-        if int(self.model.position) >= self.batches:
+        if replicas.value(self.model.position) >= self.batches:
             self._next_pass()
 
     def _next_pass(self) -> None:
@@ -165,14 +171,20 @@ class Loop:
 
 def _program(model, preparation: Preparation, training: bool, jit: bool):
     def program(arrays, rows, first, count):
+        def step(i):
+            begin, end = replicas.rows_of(tf.shape(rows)[1])
+            own = rows[i] if replicas.count() == 1 else rows[i][begin:end]
+            batch = Batch(**{name: tf.gather(array, own) for name, array in arrays.items()})
+            if training:
+                x = preparation(batch.x, begin, model.draws.value)
+            else:
+                x = preparation(batch.x, rows[i][0] + begin, noise.BINARIZATION)
+            model.step(batch._replace(x=x), training)
+
         def body(i):
-            batch = Batch(**{name: tf.gather(array, rows[i]) for name, array in arrays.items()})
             if training:
                 model.draws.assign_add(1)
-                x = preparation(batch.x, 0, model.draws.value)
-            else:
-                x = preparation(batch.x, rows[i][0], noise.BINARIZATION)
-            model.step(batch._replace(x=x), training)
+            model.on_replicas(step, i)
             return (i + 1,)
 
         with noise.under_xla(jit):

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 import keras
 import tensorflow as tf
 
+from kvae.numerics import replicas
+
 
 class Trackers:
     """Means over examples, in nats: `loss`, `elbo`, `reconstruction`, `kl`, and what is `scheduled`, such as `beta`.
@@ -75,8 +77,9 @@ class Faults(keras.metrics.Metric):
 
     def update_state(self, step, *bad):
         """Note `step` for every kind that is bad for the first time."""
-        new = tf.logical_and(tf.equal(self.first, 0), tf.stack(bad))
-        self.first.assign(tf.where(new, tf.cast(step, "int64"), self.first))
+        new = tf.logical_and(tf.equal(self.first, 0), replicas.any_of(tf.stack(bad)))
+        noted = replicas.once(tf.cast(step, "int64"))  # the replicas' notes are summed
+        self.first.assign(tf.where(new, noted, self.first))
 
     def result(self):
         """The steps, int64 `[4]`, in the order of `KINDS`."""
@@ -84,4 +87,5 @@ class Faults(keras.metrics.Metric):
 
     def found(self) -> dict[str, int]:
         """Kind to step, for what has happened."""
-        return {kind: int(step) for kind, step in zip(self.KINDS, self.first.numpy(), strict=True) if step}
+        steps = tf.convert_to_tensor(self.first).numpy()
+        return {kind: int(step) for kind, step in zip(self.KINDS, steps, strict=True) if step}

@@ -10,12 +10,12 @@ import tensorflow as tf
 from kvae.data import advice, inputs
 from kvae.data.batch import Batch, unpack
 from kvae.data.splits import Split
-from kvae.numerics import noise
+from kvae.numerics import noise, replicas
 from kvae.numerics.arguments import flag
 from kvae.training import fit_arguments
 from kvae.training.evaluator import Evaluator
 from kvae.training.fit_callbacks import EndPass, StopOnFault, stops_quietly, wants_every_batch
-from kvae.training.loop import Loop, placeholder_dataset
+from kvae.training.loop import Loop
 
 
 class Trainer(Evaluator):
@@ -122,14 +122,18 @@ class Trainer(Evaluator):
                 end_pass = EndPass(loop, self.steps_per_execution)
                 stack.enter_context(self._steps_at_a_time(loop.per_call))
                 stack.enter_context(self._instead_of("train_function", loop))
-                arguments |= {"x": placeholder_dataset(), "steps_per_epoch": loop.steps, "shuffle": False}
+                arguments |= {
+                    "x": loop.ticks,
+                    "steps_per_epoch": loop.steps,
+                    "shuffle": False,
+                }
                 arguments |= {"callbacks": [end_pass, *callbacks]}
             return super().fit(**arguments)
 
     def _warn_if_short(self, steps: int, epochs: int) -> None:
         """Warn where a fit of so many steps an epoch (0 where that is not known) ends before a schedule does."""
         updates = steps * epochs // (self.optimizer.gradient_accumulation_steps or 1)
-        last = int(self.optimizer.iterations) + updates
+        last = replicas.value(self.optimizer.iterations) + updates
         if steps and last < self.objective.schedule_end:
             scheduled = " and ".join(name for name, weight in self.objective.weights.items() if weight.moves)
             warnings.warn(
@@ -152,7 +156,10 @@ class Trainer(Evaluator):
         self._validation = loop = self._test_loop(fast, steps)
         stack.callback(setattr, self, "_validation", None)
         calls = -(-loop.steps // loop.per_call)
-        return {"validation_data": placeholder_dataset(), "validation_steps": calls * self.steps_per_execution}
+        return {
+            "validation_data": loop.ticks,
+            "validation_steps": calls * self.steps_per_execution,
+        }
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """One optimizer step on a batch, as `keras.Model.train_on_batch`; x as in `fit`."""

@@ -5,6 +5,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import kvae
 from kvae import schedules
@@ -49,9 +50,9 @@ def _frozen():
     model.fit(X)
 
 
-def _distributed():
-    with mock.patch.object(vae(), "_distribute_strategy", object()):
-        vae().fit(X)
+def _under_a_strategy(**arguments):
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        kvae.VAE(*kvae.networks.mlp((4,), 2, hidden=())).compile(**arguments)
 
 
 def _late(x):
@@ -95,8 +96,16 @@ ROWS = {
             lambda: vae().compile("adam", loss="mse"),
             r"compile\(loss=...\) has no place in a VAE.*Give it to the constr",
         ),
+        (
+            lambda: _under_a_strategy(optimizer=keras.optimizers.SGD(gradient_accumulation_steps=4)),
+            "gradient_accumulation_steps=4 does not go with a strategy .*Give a batch_size that many times as large",
+        ),
     ],
     "training.compiling.Compiled._xla": [
+        (
+            lambda: _under_a_strategy(jit_compile=True),
+            "with XLA. Use jit_compile='auto' or False under a str",
+        ),
         (lambda: _with_a_refused_layer(True), "XLA cannot compile up .UpSampling2D.. Use jit_compile='auto' or False"),
         (
             lambda: _with_a_refused_layer("auto"),
@@ -132,9 +141,6 @@ ROWS = {
             lambda: vae().train_on_batch(batches(X)),
             "array or a dict of arrays. Give pipelines to fit, evaluate or pred",
         ),
-    ],
-    "training.evaluator.Evaluator._check": [
-        (_distributed, r"tf.distribute strategy give a tf.data.Dataset, for example split.dataset\(\)"),
     ],
     "training.fit_arguments.check_ends": [
         (lambda: vae().fit(batches(X).repeat()), r"never end: give steps_per_epoch=, the number .* or data.take\(n\)"),

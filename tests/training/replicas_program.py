@@ -1,0 +1,99 @@
+"""Train a case on so many replicas of one process, or as one of several workers, and write its numbers.
+
+python replicas_program.py CASE REPLICAS OUTPUT
+TF_CONFIG=... python replicas_program.py CASE workers OUTPUT
+"""
+
+import os
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kvae
+from kvae import likelihoods, posteriors, priors
+
+random = np.random.default_rng(0)
+X = (random.random((101, 12)) < 0.4).astype(np.float32)
+GREY = random.random((101, 12)).astype(np.float32)
+WEIGHT = random.random(101).astype(np.float32)
+MASK = random.random((101, 12)) < 0.8
+LABELS = random.integers(0, 3, 101)
+
+
+def networks(extra=None, **options):
+    encoder, decoder = kvae.networks.mlp((12,), options.pop("latent_dim", 3), hidden=(16,), **options)
+    if extra is not None:
+        encoder = keras.Sequential([keras.Input((12,)), extra, encoder])
+    return encoder, decoder
+
+
+def adam(**options):
+    return keras.optimizers.Adam(1e-2, epsilon=1e-4, **options)
+
+
+CASES = {  # data, fit's arguments, networks, the model's arguments, the optimizer
+    "sgd": lambda: (X, {}, networks(), {}, keras.optimizers.SGD(0.05, momentum=0.9)),
+    "adam": lambda: (X, {}, networks(), {}, adam()),
+    "global_clipnorm": lambda: (X, {}, networks(), {}, keras.optimizers.AdamW(1e-2, epsilon=1e-4, global_clipnorm=0.3)),
+    "clipnorm": lambda: (X, {}, networks(), {}, keras.optimizers.SGD(0.1, clipnorm=0.05)),
+    "clipvalue": lambda: (X, {}, networks(), {}, keras.optimizers.SGD(0.1, clipvalue=0.02)),
+    "ema": lambda: (X, {}, networks(), {}, adam(use_ema=True, ema_momentum=0.9)),
+    "weights": lambda: (X, {"sample_weight": WEIGHT}, networks(), {}, adam()),
+    "mask": lambda: ({"x": X, "mask": MASK}, {}, networks(), {}, adam()),
+    "conditional": lambda: ((X, LABELS), {}, networks(condition=3), {}, adam()),
+    "dynamic": lambda: (kvae.data.Split(GREY, dynamic=True, seed=2, batch_size=24), {}, networks(), {}, adam()),
+    "samples": lambda: (X, {}, networks(), {"objective": kvae.objectives.IWAE(5)}, adam()),
+    "regularized": lambda: (X, {}, networks(keras.layers.Dense(12, kernel_regularizer="l2")), {}, adam()),
+    "optimal": lambda: (GREY, {}, networks(), {"likelihood": likelihoods.Normal("optimal")}, adam()),
+    "optimal_each": lambda: (GREY, {}, networks(), {"likelihood": likelihoods.Normal(per="element")}, adam()),
+    "learned": lambda: (GREY, {}, networks(), {"likelihood": likelihoods.Normal("learned")}, adam()),
+    "codes": lambda: (
+        X, {}, networks(latent_dim=4),
+        {"posterior": posteriors.VectorQuantized(8, dim=2, restart=0.1), "prior": priors.Codes("categorical")}, adam(),
+    ),
+    "vamp": lambda: (X, {}, networks(), {"prior": priors.VampPrior(5)}, adam()),
+    "flow": lambda: (X, {}, networks(), {"posterior": posteriors.Flow("iaf", hidden=(8,), context=4)}, adam()),
+}  # fmt: skip
+
+
+def trained(case: str) -> dict[str, np.ndarray]:
+    """The numbers of a case: losses, evaluation, weights."""
+    keras.utils.set_random_seed(0)
+    data, options, pair, parts, optimizer = CASES[case]()
+    model = kvae.VAE(*pair, **{"likelihood": "bernoulli", "seed": 3} | parts)
+    model.compile(optimizer, jit_compile=False)
+    if not isinstance(data, kvae.data.Split):
+        options["batch_size"] = 24  # 101 rows: five batches, the last one of five rows
+    held_out = {"mask": {"x": X[:30], "mask": MASK[:30]}, "conditional": (X[:30], LABELS[:30])}
+    held_out = held_out.get(case, (GREY if model.likelihood.support.high > 1 else X)[:30])
+    history = model.fit(data, epochs=4, verbose=0, validation_data=held_out, **options).history
+    found = {f"history {name}": np.asarray(values) for name, values in history.items()}
+    found |= {f"evaluated {k}": v for k, v in model.evaluate(data, batch_size=7, verbose=0, return_dict=True).items()}
+    for i, weight in enumerate(model.weights):
+        found[f"weight {i} {weight.path}"] = tf.convert_to_tensor(weight).numpy()
+    return found
+
+
+def main():
+    case, replicas, output = sys.argv[1:]
+    keras.config.set_dtype_policy("float64")
+    if replicas == "workers":
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    elif int(replicas) > 0:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        devices = [tf.config.LogicalDeviceConfiguration()] * int(replicas)
+        tf.config.set_logical_device_configuration(cpu, devices)
+        strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(int(replicas))])
+    else:
+        strategy = tf.distribute.get_strategy()
+    with strategy.scope():
+        np.savez(output, **trained(case))
+
+
+if __name__ == "__main__":
+    main()
