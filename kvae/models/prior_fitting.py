@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.data import conditions, inputs
+from kvae.data.splits import Split
 from kvae.models import resolve
 from kvae.models.importance import ImportanceSampler
 from kvae.models.trial import check_parts
@@ -55,10 +56,10 @@ def fit_prior(vae, data, prior, validation_data, steps, batch_size, learning_rat
             f"{type(vae.posterior).__name__} draws z relative to a prior in groups, so that the codes would move with "
             f"the prior. Train {type(new).__name__} together with the networks, by fit."
         )
-    samples = samples if vae.posterior.noise_size else 1  # without noise all draws are equal
     conditions.shape_of(vae.encoder, vae.decoder, new)
     data = inputs.repeatable(data)
     codes, start = Codes(vae, data, seed), [weight.numpy() for weight in new.weights]
+    samples = samples if vae.posterior.noise_size or codes.dynamic else 1  # otherwise all draws are equal
     held_out = judged = codes if validation_data is None else Codes(vae, validation_data, seed)
     kept, others = np.zeros(0, int), np.arange(len(codes))
     if validation_data is None and len(codes) >= _FEWEST:
@@ -75,7 +76,10 @@ def fit_prior(vae, data, prior, validation_data, steps, batch_size, learning_rat
             new.adapt(lambda n: vae.random_examples(data, n, seed, kept))
         history, best = np.zeros(0), 0
         if new.trainable_variables and not new.fit_codes(codes.draws(samples), seed):
-            history, best = _fitted(codes.part(others), held_out, new, steps, batch_size, learning_rate, samples, seed)
+            shown = codes.part(others)
+            if new is not old:
+                new.begin_at(shown.draws(samples))
+            history, best = _fitted(shown, held_out, new, steps, batch_size, learning_rate, samples, seed)
         after = judged.log_prob(new, samples)
         if not (np.isfinite(after).all() and np.isfinite(history).all()):
             raise FloatingPointError(
@@ -109,19 +113,29 @@ def _put(vae, prior) -> None:
 class Codes:
     """The codes z ~ q(z|x) of a data set, with other draws for each number of a draw.
 
+    Examples that are binarised anew for every batch are so for every draw, too: the codes are those that training sees.
+
     Args:
         vae: a `kvae.VAE`.
         data: an array, a split, or a finite dataset.
         seed: of the draws; draw number d of example i is a function of (seed, d, i).
+
+    Attributes:
+        dynamic: the split whose examples are binarised anew, or None.
     """
 
     def __init__(self, vae, data, seed: int):
         self.vae, self.seed = vae, seed
-        batches, parameters = zip(*ImportanceSampler.of(vae).encoded(data), strict=True)
-        self.parameters, self.conditions = tf.concat(parameters, axis=0), None
-        if vae.condition_shape is not None:
-            self.conditions = tf.concat([batch.condition for batch in batches], axis=0)
+        self.dynamic = data if isinstance(data, Split) and data.dynamic else None
+        self.parameters, self.conditions = self._encoded(data)
         self._some = compiled(self._draw, jit=False)
+
+    def _encoded(self, data) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The parameters of q(z|x) of all examples, and their conditions."""
+        batches, parameters = zip(*ImportanceSampler.of(self.vae).encoded(data), strict=True)
+        conditional = self.vae.condition_shape is not None
+        found = tf.concat([batch.condition for batch in batches], axis=0) if conditional else None
+        return tf.concat(parameters, axis=0), found
 
     def __len__(self):
         return self.parameters.shape[0]
@@ -131,6 +145,7 @@ class Codes:
         found = copy.copy(self)
         found.parameters = tf.gather(self.parameters, rows)
         found.conditions = None if self.conditions is None else tf.gather(self.conditions, rows)
+        found.dynamic = None if self.dynamic is None else self.dynamic.part(rows)
         return found
 
     def draws(self, samples: int) -> np.ndarray:
@@ -139,8 +154,11 @@ class Codes:
 
     def draw(self, number: int) -> tf.Tensor:
         """Draw number `number` of each code, `[N, D]`."""
-        stream = tf.constant(noise.FITTING - number, tf.int64)
-        parts = [(self.parameters[i : i + ROWS], stream, tf.constant(i)) for i in range(0, len(self), ROWS)]
+        stream, parameters = tf.constant(noise.FITTING - number, tf.int64), self.parameters
+        if self.dynamic is not None:
+            x = self.dynamic.preparation(self.dynamic.array, 0, stream).numpy()
+            parameters, _ = self._encoded(self.dynamic.replace(array=x, scale=1.0, dynamic=False))
+        parts = [(parameters[i : i + ROWS], stream, tf.constant(i)) for i in range(0, len(self), ROWS)]
         return tf.concat([self._some(*part) for part in parts], axis=0)
 
     def _draw(self, parameters, stream, first):

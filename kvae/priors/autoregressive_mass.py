@@ -7,12 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.numerics.codes import inverse
+from kvae.priors.independent_masses import log_frequencies
 
 
 class AutoregressiveMass(keras.layers.Layer):
     """p(k_1, ..., k_M) = prod_m p(k_m | k_1, ..., k_m-1), by a causal transformer; uniform at first.
 
-    Position m gets the embedding of k_m-1 beside its own. Its attention goes to positions up to m.
+    Position m gets the embedding of k_m-1 beside its own. Its attention goes to positions up to m. What comes out is
+    added to logits of each position, which can begin at the frequencies of codes (`fit`).
 
     Args:
         units, layers, heads: the width, the number of blocks, the heads of each.
@@ -33,7 +35,9 @@ class AutoregressiveMass(keras.layers.Layer):
             start = keras.initializers.RandomNormal(stddev=1.0 / math.sqrt(self.units))
             weight = self.add_weight(name=name, shape=(rows, self.units), initializer=start, autocast=False)
             setattr(self, name, weight)
-        self.head = keras.layers.Dense(codes, kernel_initializer="zeros", name="head", dtype=self.compute_dtype)
+        self.logits = self.add_weight(name="logits", shape=(positions, codes), initializer="zeros", autocast=False)
+        options = {"use_bias": False, "kernel_initializer": "zeros", "dtype": self.compute_dtype}
+        self.head = keras.layers.Dense(codes, name="head", **options)
         for layer in (*self.blocks, self.norm, self.head):
             layer.build((None, positions, self.units))
 
@@ -45,22 +49,27 @@ class AutoregressiveMass(keras.layers.Layer):
             h = block(h)
         return self.norm(h)
 
+    def fit(self, indices: np.ndarray, pseudo_count: float) -> None:
+        """Begin at the frequencies of indices `[N, M]`, with so much added to each count, as long as nothing is trained."""
+        self.logits.assign(log_frequencies(indices, self.codes, pseudo_count))
+
     def log_mass(self, indices):
         """log p, `[...]`, for indices `[..., M]`: one pass of the network."""
         flat = tf.reshape(indices, [-1, self.positions])
-        minus = tf.nn.sparse_softmax_cross_entropy_with_logits(flat, self.head(self._hidden(flat)))
+        logits = self.head(self._hidden(flat)) + self.logits
+        minus = tf.nn.sparse_softmax_cross_entropy_with_logits(flat, logits)
         return tf.reshape(-tf.reduce_sum(minus, axis=-1), tf.shape(indices)[:-1])
 
     def masses(self, indices):
         """The mass of each code at each position, given the indices `[N, M]` before it, `[N, M, K]`."""
-        return tf.nn.softmax(self.head(self._hidden(indices)))
+        return tf.nn.softmax(self.head(self._hidden(indices)) + self.logits)
 
     def draw(self, uniform):
         """Indices of uniform numbers `[..., M]`, one position after the other."""
         flat = tf.reshape(uniform, [-1, self.positions])
 
         def body(m, indices):
-            mass = tf.nn.softmax(self.head(tf.gather(self._hidden(indices), m, axis=1)))
+            mass = tf.nn.softmax(self.head(tf.gather(self._hidden(indices), m, axis=1)) + tf.gather(self.logits, m))
             here = tf.range(self.positions) == m
             return m + 1, tf.where(here, inverse(mass, tf.gather(flat, m, axis=1))[:, None], indices)
 

@@ -48,6 +48,9 @@ class Prior(Part):
         del z, seed
         return False
 
+    def begin_at(self, z) -> None:
+        """Begin the steps of `vae.fit_prior` at codes `[N, D]` of a data set (NumPy). By default this does nothing."""
+
     @property
     def noise_size(self) -> int:
         """How many standard normal numbers a draw takes."""

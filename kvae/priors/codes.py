@@ -22,7 +22,8 @@ class Codes(Prior):
     "autoregressive": prod_m p(k_m | k_1, ..., k_m-1) by a small causal transformer, uniform at first.
 
     The weights are trained with the others, by the gradient of log p(code). The encoder gets none from it, since an
-    index is a whole number. "categorical" can also be fitted to codes in closed form, `fit_codes`.
+    index is a whole number. "categorical" can also be fitted to codes in closed form, `fit_codes`; there
+    `vae.fit_prior` lets "autoregressive" begin.
 
     A draw takes one number of noise for each position: the index at which the cumulated mass passes it.
     "autoregressive" runs its network M times for a draw, and once for log p.
@@ -126,3 +127,8 @@ class Codes(Prior):
             return False
         self.mass.fit(self._index(z).numpy(), pseudo_count)
         return True
+
+    def begin_at(self, z) -> None:
+        """Begin "autoregressive" at the frequencies of the codes, which is the best "categorical"."""
+        if self.kind == "autoregressive":
+            self.mass.fit(self._index(tf.cast(tf.convert_to_tensor(z), self.compute_dtype)).numpy(), 0.5)

@@ -54,6 +54,11 @@ class CategoricalMass(keras.layers.Layer):
 
     def fit(self, indices: np.ndarray, pseudo_count: float) -> None:
         """The frequencies of indices `[N, M]`, with so much added to each count."""
-        counts = np.stack([np.bincount(column, minlength=self.codes) for column in indices.T]) + pseudo_count
-        with np.errstate(divide="ignore"):
-            self.logits.assign(np.log(counts / counts.sum(axis=1, keepdims=True)))
+        self.logits.assign(log_frequencies(indices, self.codes, pseudo_count))
+
+
+def log_frequencies(indices: np.ndarray, codes: int, pseudo_count: float) -> np.ndarray:
+    """Logarithms of the frequencies `[M, K]` of indices `[N, M]`, with so much added to each count."""
+    counts = np.stack([np.bincount(column, minlength=codes) for column in indices.T]) + pseudo_count
+    with np.errstate(divide="ignore"):
+        return np.log(counts / counts.sum(axis=1, keepdims=True))

@@ -87,12 +87,21 @@ class CodesTest(tf.test.TestCase, parameterized.TestCase):
         indices = np.random.default_rng(0).integers(0, 4, (20, POSITIONS)).astype(np.int32)
         table = prior.mass.log_mass(every_code(4, POSITIONS)).numpy().astype(np.float64).reshape(4, 4, 4)
         of_first = np.logaddexp.reduce(table.reshape(4, 16), axis=1)
-        logits = prior.mass.head(prior.mass._hidden(indices)).numpy()
-        own = logits[:, 0] - np.logaddexp.reduce(logits[:, 0], axis=1)[:, None]
-        self.assertAllClose(own, np.tile(of_first, (20, 1)), atol=1e-5)
+        logs = np.log(prior.mass.masses(indices).numpy())
+        self.assertAllClose(logs[:, 0], np.tile(of_first, (20, 1)), atol=1e-5)
         of_two = np.logaddexp.reduce(table, axis=2) - of_first[:, None]
-        second = logits[:, 1] - np.logaddexp.reduce(logits[:, 1], axis=1)[:, None]
-        self.assertAllClose(second, of_two[indices[:, 0]], atol=1e-5)
+        self.assertAllClose(logs[:, 1], of_two[indices[:, 0]], atol=1e-5)
+
+    def test_it_begins_at_the_frequencies(self):
+        """`begin_at` makes the chain the mass of the counts, from which its steps go on."""
+        prior, posterior = paired("autoregressive", moved=False)
+        indices = np.random.default_rng(0).choice(4, (200, POSITIONS), p=[0.1, 0.2, 0.3, 0.4]).astype(np.int32)
+        prior.begin_at(posterior.code(indices).numpy())
+        counts = np.stack([np.bincount(column, minlength=4) for column in indices.T]) + 0.5
+        logs = np.log(counts / counts.sum(axis=1, keepdims=True))
+        every = every_code(4, POSITIONS)
+        expected = logs[np.arange(POSITIONS), every].sum(axis=1)
+        self.assertAllClose(prior.distribution().log_prob(posterior.code(every)), expected, atol=1e-5)
 
     def test_inverse_is_that_of_the_cumulated_mass(self):
         mass = np.random.default_rng(0).dirichlet(np.ones(9), 50).astype(np.float32)
@@ -179,6 +188,21 @@ class FitTest(tf.test.TestCase):
         found = vae.fit_prior(x, Codes("autoregressive", units=8, heads=2), validation_data=x, steps=1500)
         self.assertAllClose(found.after, -joint, atol=0.01)
         self.assertAllEqual(vae.encode(x).indices, indices)
+
+    def test_fit_prior_sees_what_is_binarised_anew(self):
+        """Two grey pixels of 1/2 are four images, each as often as another; one binarisation would show one of them."""
+        grey = kvae.data.Split(np.full((50, 2), 0.5, np.float32), dynamic=True, seed=3)
+        keras.utils.set_random_seed(0)
+        networks = kvae.networks.mlp((2,), 1, hidden=(8,))
+        vae = kvae.VAE(*networks, kvae.posteriors.FiniteScalar((4,)), "bernoulli", Codes("categorical"))
+        for weight in vae.trainable_weights:
+            weight.assign(4.0 * weight)
+        images = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+        mass = np.bincount(vae.encode(images).indices.numpy()[:, 0], minlength=4) / 4.0
+        self.assertGreater(np.sum(mass > 0), 1)  # the images have different codes
+        vae.fit_prior(grey, samples=80)  # 4,000 images
+        fitted = vae.prior.mass.masses(None).numpy()[0, 0]
+        self.assertAllClose(fitted, mass, atol=4.0 * 0.5 / np.sqrt(4000))
 
     @pytest.mark.slow
     def test_training_finds_what_counting_finds(self):
