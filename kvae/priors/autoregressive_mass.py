@@ -50,7 +50,7 @@ class AutoregressiveMass(keras.layers.Layer):
         return self.norm(h)
 
     def fit(self, indices: np.ndarray, pseudo_count: float) -> None:
-        """Begin at the frequencies of indices `[N, M]`, with so much added to each count, as long as nothing is trained."""
+        """Set the logits to the frequencies of indices `[N, M]`, with so much added to each count."""
         self.logits.assign(log_frequencies(indices, self.codes, pseudo_count))
 
     def log_mass(self, indices):
