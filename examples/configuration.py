@@ -40,6 +40,7 @@ class Config:
     validation: float = 0.1
     importance_samples: int = 1000
     seed: int = 0
+    distribute: str = "none"
     output: str | None = None
     saved_models: str = str(HERE.parent / "saved_models")
     verbose: int = 1
@@ -61,6 +62,8 @@ _HELP = {
     "dtype_policy": "Keras' policy for the networks",
     "validation": "part of the training data held out for validation",
     "importance_samples": "draws of z for each example in the evaluation",
+    "distribute": "'mirrored' trains on all devices of this machine, 'multiworker' on those of TF_CONFIG, of which "
+    "each runs this program with the same flags (see launch_local.py); the batch is that of all together",
     "output": "directory of this run; by default runs/<name of the data set>",
     "saved_models": "where exported versions are kept, by data set",
     "verbose": "1 for a progress bar, 2 for a line an epoch, 0 for silence",
@@ -71,6 +74,7 @@ _CHOICES = {
     "likelihood": ["auto", "bernoulli", "continuous_bernoulli", "normal"],
     "posterior": ["diagonal_normal", "full_normal"],
     "objective": ["elbo", "elbo_monte_carlo"],
+    "distribute": ["none", "mirrored", "multiworker"],
     "dtype_policy": ["float32", "mixed_bfloat16", "mixed_float16", "float64"],
 }
 _LEAST = {"warm_up": 0, "seed": 0, "verbose": 0, "beta": 0.0, "learning_rate": 0.0, "validation": 0.0, "clip": 0.0}

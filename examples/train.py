@@ -15,10 +15,12 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,65 +31,79 @@ from absl import app, flags
 from configuration import Config, define_flags, from_flags, output_folder, short_name
 
 
-def run(config: Config) -> dict:
-    """Do everything and return the results: names to `kvae.evaluate.Estimate`."""
+def run(config: Config, elsewhere: str | None = None) -> dict:
+    """Do everything and return the results: names to `kvae.evaluate.Estimate`.
+
+    Args:
+        config: what the flags say.
+        elsewhere: a folder for what a worker other than the first writes. It does the same work as the first.
+    """
     started = time.time()
-    output = output_folder(config)
-    for folder in (output, config.saved_models):
+    output, saved_models = shared, _ = output_folder(config), Path(config.saved_models)
+    if elsewhere is not None:
+        output, saved_models = Path(elsewhere, "run"), Path(elsewhere, "saved_models")
+    for folder in (output, saved_models):
         command_line.check_writable(folder)
     import keras
     import tensorflow as tf
 
     import kvae
 
+    scope = _scope(config.distribute)
     data, config = _load(config)
     print(data)
     print(f"The likelihood is {config.likelihood}.")
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
-    card_path, model_path, history_path = (output / n for n in ("model_card.json", "model.keras", "history.json"))
+    card_path, model_path, history_path = (shared / n for n in ("model_card.json", "model.keras", "history.json"))
     wanted = json.loads(json.dumps(dataclasses.asdict(config)))
     if model_path.exists():
-        _refuse_other_run(output / "config.json", wanted)
-        vae = kvae.load_model(model_path)
+        _refuse_other_run(shared / "config.json", wanted)
+        with scope:
+            vae = kvae.load_model(model_path)
+        passes = int(vae.passes.numpy())
         card = json.loads(card_path.read_text()) if card_path.exists() else {}
-        finished = card.get("epochs") == int(vae.passes) >= config.epochs
+        finished = card.get("epochs") == passes >= config.epochs
         if finished and (Path(config.saved_models) / card["saved_model"]).exists():
             print(
-                f"{output} is finished, with {int(vae.passes)} epochs, so nothing new is written. Give more --epochs "
+                f"{shared} is finished, with {passes} epochs, so nothing new is written. Give more --epochs "
                 "to train on, or another --output."
             )
             return {name: kvae.evaluate.Estimate(**values) for name, values in card["results"].items()}
-        print(f"Resuming {model_path} after epoch {int(vae.passes)} of {config.epochs}.")
+        print(f"Resuming {model_path} after epoch {passes} of {config.epochs}.")
     else:
+        passes = 0
         command_line.write_json(output / "config.json", wanted)
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.dtype_policy)
         try:
-            vae = _build(config, data.event_shape)
+            with scope:
+                vae = _build(config, data.event_shape)
         finally:
             keras.config.set_dtype_policy(before)
     history = json.loads(history_path.read_text()) if history_path.exists() else {}
-    history = {name: values[: int(vae.passes)] for name, values in history.items()}
+    history = {name: values[:passes] for name, values in history.items()}
 
     def keep(epoch, logs):
         for name, value in logs.items():
             history.setdefault(name, []).append(float(value))
-        command_line.write_json(history_path, history)
+        command_line.write_json(output / history_path.name, history)
 
+    # Workers save together, for they wait for each other there.
+    checkpoint = kvae.callbacks.Checkpoint(
+        output / model_path.name, 0.0 if config.distribute == "multiworker" else 10.0
+    )
     frames = kvae.callbacks.Frames(every=max(1, config.epochs // 30))
     vae.fit(
         data.train,
         validation_data=data.validation,
         epochs=config.epochs,
-        initial_epoch=int(vae.passes),
+        initial_epoch=passes,
         verbose=config.verbose,
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_end=keep),
-            kvae.callbacks.Checkpoint(model_path, seconds=10.0),
-            frames,
-        ],
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=keep), checkpoint, frames],
     )
+    if config.distribute != "none" and checkpoint.filepath.exists():
+        vae = kvae.load_model(checkpoint.filepath)  # on one device
     results = {}
     test = data.test or data.validation
     if test is not None:
@@ -102,10 +118,10 @@ def run(config: Config) -> dict:
         diagnosis = kvae.evaluate.diagnose(vae, test.first(1000), data.train.first(5000), probe_steps=100)
         print(f"\n{diagnosis}")
     _draw(vae, data, history, frames.frames, output, config.seed)
-    version = kvae.export.next_version(Path(config.saved_models) / short_name(config.dataset))
+    version = kvae.export.next_version(saved_models / short_name(config.dataset))
     vae.export(version, results=results, verbose=False)
     command_line.write_json(
-        card_path,
+        output / card_path.name,
         {
             "model": "variational autoencoder",
             "flags": wanted,
@@ -116,12 +132,22 @@ def run(config: Config) -> dict:
             "epochs": int(vae.passes),
             "results": {name: estimate._asdict() for name, estimate in results.items()},
             "diagnosis": diagnosis.text if results else None,
-            "saved_model": str(Path(version).relative_to(config.saved_models)),
+            "saved_model": str(Path(version).relative_to(saved_models)),
             "seconds": round(time.time() - started, 1),
         },
     )
     print(f"Wrote {output} and {version} in {time.time() - started:.0f} s.")
     return results
+
+
+def _scope(distribute: str):
+    """Where a model is made that trains on one device, on all of this machine, or on those of TF_CONFIG."""
+    import tensorflow as tf
+
+    if distribute == "none":
+        return contextlib.nullcontext()
+    names = {"mirrored": "MirroredStrategy", "multiworker": "MultiWorkerMirroredStrategy"}
+    return getattr(tf.distribute, names[distribute])().scope()
 
 
 def _load(config: Config):
@@ -229,7 +255,7 @@ def _refuse_other_run(path: Path, wanted: dict) -> None:
     before = json.loads(path.read_text()) if path.exists() else {}
     if os.path.normpath(before.get("dataset", "")) == os.path.normpath(wanted["dataset"]):  # "photos/" is "photos"
         before.pop("dataset", None)
-    free = {"epochs", "output", "saved_models", "verbose", "importance_samples", "data_dir"}
+    free = {"epochs", "output", "saved_models", "verbose", "importance_samples", "data_dir", "distribute"}
     changed = sorted(k for k, v in wanted.items() if k in before and before[k] not in (v, "auto") and k not in free)
     if changed:
         raise ValueError(
@@ -260,7 +286,14 @@ def main(argv):
             return f"Stopped. To go on from the last checkpoint in {output_folder(config)}, give the same flags again."
         return "Stopped before the first checkpoint: the same flags begin anew."
 
-    command_line.start(argv, lambda: run(config), stopped)
+    def job():
+        index = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {}).get("index", 0)
+        if config.distribute != "multiworker" or index == 0:
+            return run(config)
+        with tempfile.TemporaryDirectory() as folder:
+            return run(config, folder)
+
+    command_line.start(argv, job, stopped)
 
 
 if __name__ == "__main__":

@@ -57,8 +57,8 @@ def isolation_forest(train, test, seed, options):
 
 
 def gaussian(train, test, seed, options):
-    """One normal distribution with a full covariance."""
-    return -kvae.evaluate.Gaussian.fit(train).log_prob(test)
+    """One normal distribution with a full covariance; a ridge, since columns may repeat each other."""
+    return -kvae.evaluate.Gaussian.fit(train, ridge=1e-6).log_prob(test)
 
 
 def pyod_vae(train, test, seed, options):

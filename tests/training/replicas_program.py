@@ -1,7 +1,7 @@
-"""Train a case on so many replicas of one process, or as one of several workers, and write its numbers.
+"""Train cases on so many replicas of one process, or as one of several workers, and write their numbers.
 
-python replicas_program.py CASE REPLICAS OUTPUT
-TF_CONFIG=... python replicas_program.py CASE workers OUTPUT
+python replicas_program.py CASE,CASE,... REPLICAS OUTPUT
+TF_CONFIG=... python replicas_program.py CASE,CASE,... workers OUTPUT
 """
 
 import os
@@ -75,12 +75,12 @@ def trained(case: str) -> dict[str, np.ndarray]:
     found = {f"history {name}": np.asarray(values) for name, values in history.items()}
     found |= {f"evaluated {k}": v for k, v in model.evaluate(data, batch_size=7, verbose=0, return_dict=True).items()}
     for i, weight in enumerate(model.weights):
-        found[f"weight {i} {weight.path}"] = tf.convert_to_tensor(weight).numpy()
+        found[f"weight {i}"] = tf.convert_to_tensor(weight).numpy()
     return found
 
 
 def main():
-    case, replicas, output = sys.argv[1:]
+    cases, replicas, output = sys.argv[1:]
     keras.config.set_dtype_policy("float64")
     if replicas == "workers":
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -92,7 +92,8 @@ def main():
     else:
         strategy = tf.distribute.get_strategy()
     with strategy.scope():
-        np.savez(output, **trained(case))
+        found = {case: trained(case) for case in cases.split(",")}
+    np.savez(output, **{f"{case}: {name}": value for case, numbers in found.items() for name, value in numbers.items()})
 
 
 if __name__ == "__main__":

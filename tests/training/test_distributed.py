@@ -7,25 +7,25 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
-import tempfile
+import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from absl.testing import parameterized
 
+import kvae
 from tests.training.replicas_program import CASES
 
 PROGRAM = pathlib.Path(__file__).with_name("replicas_program.py")
 ROOT = PROGRAM.parents[2]
 
 
-def started(case: str, replicas, output: str, **environment) -> subprocess.Popen:
+def started(cases, replicas, output, **environment) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    command = ["timeout", "-k", "5", "300", sys.executable, str(PROGRAM), case, str(replicas), output]
+    command = ["timeout", "-k", "5", "600", sys.executable, str(PROGRAM), ",".join(cases), str(replicas), str(output)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -35,62 +35,68 @@ def ended(process: subprocess.Popen) -> None:
         raise AssertionError(error[-3000:])
 
 
-def free_ports(n: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(n)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
+def numbers(cases, replicas, folder: pathlib.Path) -> dict[str, np.ndarray]:
+    ended(started(cases, replicas, folder / "found.npz"))
+    with np.load(folder / "found.npz") as found:
+        return dict(found)
+
+
+def assert_equal(found, expected, weights=1e-7, logs=1e-6):
+    """Relative to the largest of each: weights, and the logs of float32 trackers."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        size = np.abs(value).max() + 1e-12
+        tolerance = weights if ": weight" in name else logs
+        np.testing.assert_allclose(found[name] / size, value / size, rtol=0, atol=tolerance, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> dict[str, np.ndarray]:
+    """Every case on one device."""
+    return numbers(CASES, 0, tmp_path_factory.mktemp("alone"))
+
+
+def of(cases, found) -> dict[str, np.ndarray]:
+    return {name: value for name, value in found.items() if name.split(":")[0] in cases}
+
+
+@pytest.mark.slow
+def test_three_replicas_are_one_device(alone, tmp_path):
+    """The batches of 24 are divided evenly, the last one of five rows is not."""
+    assert_equal(numbers(CASES, 3, tmp_path), alone)
+    for case in CASES:
+        assert alone[f"{case}: history loss"][-1] < alone[f"{case}: history loss"][0]
+
+
+@pytest.mark.slow
+def test_more_replicas_than_rows(alone, tmp_path):
+    """The last batch of five rows on eight replicas leaves some without a row."""
+    cases = ("adam", "optimal")
+    assert_equal(numbers(cases, 8, tmp_path), of(cases, alone))
+
+
+@pytest.mark.slow
+def test_one_replica_is_no_strategy_bit_for_bit(alone, tmp_path):
+    cases = ("adam", "dynamic")
+    assert_equal(numbers(cases, 1, tmp_path), of(cases, alone), weights=0.0, logs=0.0)
+
+
+@pytest.mark.slow
+def test_two_workers_are_one_device(alone, tmp_path):
+    cases = ("global_clipnorm", "codes", "optimal", "dynamic")
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    cluster = {"worker": [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]}
     for one in sockets:
         one.close()
-    return ports
-
-
-class DistributedTest(tf.test.TestCase, parameterized.TestCase):
-    def numbers(self, case: str, replicas) -> dict[str, np.ndarray]:
-        with tempfile.TemporaryDirectory() as folder:
-            ended(started(case, replicas, f"{folder}/found.npz"))
-            with np.load(f"{folder}/found.npz") as found:
-                return dict(found)
-
-    def assert_equal(self, found, expected, weights=1e-9, logs=1e-6):
-        self.assertEqual(found.keys(), expected.keys())
-        for name, value in expected.items():
-            size = np.abs(value).max() + 1e-12
-            self.assertAllClose(found[name] / size, value / size, rtol=0, atol=weights if "weight" in name else logs)
-
-    @parameterized.parameters(*CASES)
-    @pytest.mark.slow
-    def test_three_replicas_are_one_device(self, case):
-        """The batches of 24 are divided evenly, the last one of five rows is not."""
-        expected = self.numbers(case, 0)
-        self.assertLess(expected["history loss"][-1], expected["history loss"][0])
-        self.assert_equal(self.numbers(case, 3), expected)
-
-    @pytest.mark.slow
-    def test_more_replicas_than_rows(self):
-        """The last batch of five rows on eight replicas leaves some without a row."""
-        self.assert_equal(self.numbers("adam", 8), self.numbers("adam", 0))
-
-    @pytest.mark.slow
-    def test_one_replica_is_no_strategy_bit_for_bit(self):
-        for case in ("adam", "dynamic"):
-            self.assert_equal(self.numbers(case, 1), self.numbers(case, 0), weights=0.0, logs=0.0)
-
-    @parameterized.parameters("global_clipnorm", "codes", "optimal")
-    @pytest.mark.slow
-    def test_two_workers_are_one_device(self, case):
-        ports = free_ports(2)
-        cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-        with tempfile.TemporaryDirectory() as folder:
-            workers = []
-            for index in range(2):
-                task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-                workers.append(started(case, "workers", f"{folder}/{index}.npz", TF_CONFIG=json.dumps(task)))
-            for worker in workers:
-                ended(worker)
-            found = [dict(np.load(f"{folder}/{index}.npz")) for index in range(2)]
-        self.assert_equal(found[1], found[0], weights=0.0, logs=0.0)
-        self.assert_equal(found[0], self.numbers(case, 0))
+    workers = []
+    for index in range(2):
+        task = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        workers.append(started(cases, "workers", tmp_path / f"{index}.npz", TF_CONFIG=task))
+    for worker in workers:
+        ended(worker)
+    found = [dict(np.load(tmp_path / f"{index}.npz")) for index in range(2)]
+    assert_equal(found[1], found[0], weights=0.0, logs=0.0)
+    assert_equal(found[0], of(cases, alone))
 
 
 @pytest.mark.slow
@@ -100,3 +106,45 @@ def test_the_document_runs():
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     subprocess.run(["timeout", "-k", "5", "300", sys.executable, "-c", code], check=True, env=environment)
+
+
+def launched(folder: pathlib.Path, name: str) -> subprocess.Popen:
+    """Two workers train on the digits for six epochs."""
+    command = [
+        sys.executable,
+        str(ROOT / "examples" / "launch_local.py"),
+        "--workers=2",
+        f"--logs={folder / 'logs'}",
+        "--",
+    ]
+    flags = ["--epochs=6", "--hidden=32", "--importance_samples=10", "--verbose=0", f"--output={folder / name}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = ["timeout", "-k", "20", "400", *command, *flags, f"--saved_models={folder / 'saved_models'}"]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_worker_that_is_killed_costs_what_came_after_the_checkpoint(killed, tmp_path):
+    """The job begins again by itself, and ends with the bytes of one that nothing happened to."""
+    whole = launched(tmp_path, "whole")
+    ended(whole)
+    job, history = launched(tmp_path, "killed"), tmp_path / "killed" / "history.json"
+    while not history.exists() or len(json.loads(history.read_text())["loss"]) < 2:
+        assert job.poll() is None
+        time.sleep(0.02)
+    (launcher,) = children(job.pid)  # of timeout
+    workers = children(launcher)
+    os.kill(workers[killed], signal.SIGKILL)
+    _, said = job.communicate()
+    assert job.returncode == 0, said[-3000:]
+    assert "A worker ended with status" in said and "restart 1 of 3" in said
+    one, other = (kvae.load_model(tmp_path / name / "model.keras") for name in ("whole", "killed"))
+    for a, b in zip(one.weights + one.optimizer.variables, other.weights + other.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("whole", "killed")]
+    assert histories[0] == histories[1]
