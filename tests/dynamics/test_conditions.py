@@ -15,11 +15,11 @@ X = np.concatenate([flows.heat(4, 30, nu=nu, dt=DT, seed=i, dtype="float64") for
 C = np.repeat(NUS, 4)
 
 
-def heat_vae(dtype="float64") -> kvae.VAE:
+def heat_vae(dtype="float64", scale=1e-3) -> kvae.VAE:
     """Codes are the coordinates of cos kx and sin kx, k = 1, 2, 3."""
     x = 2 * np.pi * np.arange(32) / 32
     waves = np.stack([f(k * x) for k in (1, 2, 3) for f in (np.cos, np.sin)], axis=1)
-    return linear_vae(waves, 1e-3, dtype, posterior="diagonal_normal")
+    return linear_vae(waves, scale, dtype, posterior="diagonal_normal")
 
 
 def test_heat_decays_by_its_viscosity():
@@ -100,7 +100,7 @@ def test_trained_by_steps_and_read_again(transition, tmp_path):
 
 @pytest.mark.slow
 def test_joint_training_and_the_saved_model(tmp_path):
-    dynamics = Dynamics(heat_vae("float32"), "linear", objective="elbo", horizon=3, condition=1, seed=1)
+    dynamics = Dynamics(heat_vae("float32", 0.1), "linear", objective="elbo", horizon=3, condition=1, seed=1)
     dynamics.compile(keras.optimizers.SGD(1e-6), jit_compile=False)
     x = X.astype(np.float32)
     dynamics.fit(x, batch_size=64, epochs=1, verbose=0, condition=C)

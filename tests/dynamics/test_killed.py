@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-EPOCHS = 6
+EPOCHS = 4
 
 
 def train(path: str, killed_at: int) -> None:
@@ -50,11 +50,10 @@ def ended(path, killed_at=0) -> subprocess.CompletedProcess:
 @pytest.mark.slow
 def test_killed_and_resumed_to_the_byte(tmp_path):
     whole = ended(tmp_path / "whole.keras").stdout.split()
-    assert whole[0] == "digest" and whole[2:] == ["0", "234"]
-    for killed_at in (100, 170):  # steps: within the third epoch, and from there within the fifth
-        assert ended(tmp_path / "d.keras", killed_at).returncode == -9
+    assert whole[0] == "digest" and whole[2:] == ["0", "156"]
+    assert ended(tmp_path / "d.keras", killed_at=100).returncode == -9  # steps, within the third epoch
     found = ended(tmp_path / "d.keras").stdout.split()
-    assert found[2:] == ["4", "234"] and found[1] == whole[1]
+    assert found[2:] == ["2", "156"] and found[1] == whole[1]
 
 
 if __name__ == "__main__":
