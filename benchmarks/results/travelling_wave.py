@@ -23,7 +23,7 @@ flags.DEFINE_list("seeds", ["0", "1", "2"], "Of the models.")
 flags.DEFINE_integer("epochs", 600, "Of the VAE, on 400 states.")
 flags.DEFINE_string("figure", "", "A file for the figure of the moves, of the first seed.")
 
-LATENTS, WAVE, K = 2, {"modes": 8, "points": 64, "seed": 0}, (1, 2, 4, 8, 16)
+LATENTS, WAVE, K = 2, {"modes": 6, "points": 64, "seed": 0}, (1, 2, 4, 8, 16)
 
 
 def trained(x, seed: int) -> kvae.VAE:
