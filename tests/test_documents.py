@@ -77,6 +77,6 @@ class ReadmeTest(tf.test.TestCase):
         again: dict = {name: names[name] for name in ("keras", "kvae", "dynamics")}
         exec(compile(second, "dynamics.md", "exec"), again)
         expected = np.exp(-0.15 * 0.05 * np.repeat([1, 2, 3], 2) ** 2)
-        self.assertAllClose(again["model"].eigenvalues(0.15).real, expected, atol=0.01)
+        self.assertAllClose(again["model"].eigenvalues(0.15).real, expected, atol=1e-3)
         self.assertEqual(names["forecast"].shape, (50, 32, 150, 64))
         self.assertGreater(names["time"].mean, 0)

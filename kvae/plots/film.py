@@ -97,7 +97,8 @@ def _paths(axes, paths: dict, time) -> list:
     found = []
     for name, plane in planes.items():
         (line,) = axes.plot([], [], "k:" if name == "truth" else "-", linewidth=1.0)
-        (dot,) = axes.plot([], [], "ko" if name == "truth" else "o", fillstyle="none" if name == "truth" else "full")
+        filled = "none" if name == "truth" else "full"
+        (dot,) = axes.plot([], [], marker="o", linestyle="", color=line.get_color(), fillstyle=filled)
 
         def draw(number: int, line=line, dot=dot, plane=plane):
             line.set_data(*plane[: number + 1].T)
