@@ -5,7 +5,8 @@
 
 Of the trajectories, an eighth is for validation, and an eighth for the test. The table has the error of forecasts at
 some leads, in units of the field's deviation, and the share of values inside the 90 % bands of an ensemble. The model
-goes to <output>/model.keras, its SavedModel to <output>/saved_model/<version>.
+goes to <output>/model.keras, its SavedModel to <output>/saved_model/<version>, the figures and a film of a forecast
+beside them.
 """
 
 import os
@@ -108,10 +109,31 @@ def run(config: Config) -> dict[str, list]:
     if config.transition == "linear":
         print("eigenvalues:", *(f"{value:.4f}" for value in model.eigenvalues()))
     os.makedirs(config.output, exist_ok=True)
+    draw(config, model, test, forecasts["Dynamics"], found, bands)
     model.save(os.path.join(config.output, "model.keras"))
     path = model.export(kvae.export.next_version(os.path.join(config.output, "saved_model")), steps=steps)
     print(f"Wrote {config.output}/model.keras and {path}.")
     return found | {"bands": bands}
+
+
+def draw(config: Config, model, test, forecast, errors: dict, bands: list) -> None:
+    """Write the figures, and a film of the first forecast."""
+    from kvae import dynamics, plots
+
+    output, shown = Path(config.output), min(config.steps - 1, 100)
+    true_codes = model.codes(test[:1])[0, 1:]
+    path = model.rollout(test[:1, 0], config.steps - 1, samples=0, output="codes")[0, 0]
+    ensemble = model.rollout(test[:1, 0], config.steps - 1, config.samples, config.seed, "codes")[:, 0]
+    figures = {
+        "errors": plots.forecast_errors(errors, coverage=bands),
+        "codes": plots.code_paths(ensemble, true_codes),
+        "moves": plots.code_moves(model.codes(test), min(16, config.steps // 2)),
+        "spectrum": plots.spectra({"truth": dynamics.spectrum(test), "forecast": dynamics.spectrum(forecast)}),
+    }
+    for name, figure in figures.items():
+        figure.savefig(output / f"{name}.png", dpi=110)
+    film = plots.film(test[0, 1 : shown + 1], forecast[0, :shown], path[:shown], true_codes[:shown])
+    film.save(output / "film.gif", writer="pillow", dpi=60)
 
 
 def _error(forecast, truth) -> list:

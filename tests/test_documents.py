@@ -68,11 +68,15 @@ class ReadmeTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_python_of_the_dynamics_runs(self):
-        (block,) = self.blocks("python", "docs/dynamics.md")
+        first, second = self.blocks("python", "docs/dynamics.md")
         names: dict = {}
-        block = re.sub(r"epochs=\d+", "epochs=1", block).replace("trajectories=256, steps=160", "256, 160, transient=5")
+        first = re.sub(r"epochs=\d+", "epochs=1", first).replace("trajectories=256, steps=160", "256, 160, transient=5")
         with inside(self.create_tempdir().full_path):
-            exec(compile(block, "dynamics.md", "exec"), names)
+            exec(compile(first, "dynamics.md", "exec"), names)
             self.assertEqual(sorted(os.listdir()), ["dynamics", "dynamics.keras"])
+        again: dict = {name: names[name] for name in ("keras", "kvae", "dynamics")}
+        exec(compile(second, "dynamics.md", "exec"), again)
+        expected = np.exp(-0.15 * 0.05 * np.repeat([1, 2, 3], 2) ** 2)
+        self.assertAllClose(again["model"].eigenvalues(0.15).real, expected, atol=1e-3)
         self.assertEqual(names["forecast"].shape, (50, 32, 150, 64))
         self.assertGreater(names["time"].mean, 0)

@@ -15,6 +15,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import kvae
 
@@ -320,3 +321,9 @@ def test_dynamics(tmp_path, capsys):
     error = kvae.dynamics.forecast_error(model.rollout(x[:, 0], 59, samples=0)[0], x[:, 1:])
     np.testing.assert_allclose([one.mean for one in error], [one.mean for one in found["Dynamics"]], rtol=1e-5)
     assert (tmp_path / "saved_model" / "1" / "saved_model.pb").exists()
+    figures = [f"{name}.png" for name in ("codes", "errors", "moves", "spectrum")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*figures, "film.gif", "model.keras", "saved_model"]
+    )
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.n_frames == 59

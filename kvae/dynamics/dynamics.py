@@ -10,6 +10,8 @@ from kvae.models.resolve import check_continuous, check_model
 from kvae.models.saving import check_saved
 from kvae.numerics import arguments
 
+_CONDITIONS = 1000  # at most
+
 
 @keras.saving.register_keras_serializable("kvae")
 class Dynamics(Fitting):
@@ -35,6 +37,10 @@ class Dynamics(Fitting):
             first one stand before it. "gru" is trained on such starts, too; others on whole windows, so that
             objective="elbo" takes no other of a higher order.
         objective: "codes" or "elbo".
+        condition: how many numbers say in what trajectories differ, such as a viscosity; 0 for none. f gets them, less
+            their mean and over their deviation, beside the codes: A and b of a "linear" transition are polynomials of
+            degree 2 of them. A Keras model takes them as a second input `[B, condition]`. Then all methods that take
+            states, but for `codes`, need `condition=`, a row for each trajectory or start.
         seed: of the order of the data and of the noise in training.
         name: the model's name.
 
@@ -52,7 +58,7 @@ class Dynamics(Fitting):
 
     def __init__(
         self, vae: keras.Model, transition="residual", horizon: int = 1, order: int | None = None,
-        objective: str = "codes", seed: int = 0, name: str | None = None,
+        objective: str = "codes", condition: int = 0, seed: int = 0, name: str | None = None,
     ):  # fmt: skip
         check_model(vae)
         objective = arguments.choice("objective", objective, ("codes", "elbo"))
@@ -61,6 +67,7 @@ class Dynamics(Fitting):
         if vae.condition_shape is not None:
             raise ValueError("Dynamics takes a VAE without conditions, and this one has them. Train one without.")
         horizon, seed = arguments.whole("horizon", horizon, 1), arguments.seed(seed)
+        condition = arguments.whole("condition", condition, 0, _CONDITIONS)
         default = 8 if isinstance(transition, str) and transition == "gru" else 1
         order = default if order is None else arguments.whole("order", order, 1)
         if objective == "elbo" and order > 1 and transition != "gru":
@@ -68,17 +75,19 @@ class Dynamics(Fitting):
                 f"objective='elbo' takes order=1, or transition='gru', got order={order}: f would be trained on copies "
                 "of the first code of each stretch. Use objective='codes', or transition='gru'."
             )
-        transition = transitions.checked(transition, order, vae.latent_dim)
-        super().__init__(vae, transition, order, horizon, objective, seed, name)
+        transition = transitions.checked(transition, order, vae.latent_dim, condition)
+        super().__init__(vae, transition, order, horizon, objective, condition, seed, name)
         self.compile()
 
     # ---- what it answers ----
 
-    def call(self, codes, training=False):
+    def call(self, codes, condition=None, training=False):
         """The mean of the next code `[B, D]` for the last `order` codes `[B, order, D]`."""
-        return self.mean(codes, training)
+        return self.mean(codes, condition, training)
 
-    def rollout(self, x0, steps: int, samples: int = 1, seed: int = 0, output: str = "mean") -> np.ndarray:
+    def rollout(
+        self, x0, steps: int, samples: int = 1, seed: int = 0, output: str = "mean", condition=None
+    ) -> np.ndarray:
         """Forecasts after the states x0: an ensemble of draws from q(z|x0) and of the transition's noise.
 
         Args:
@@ -89,6 +98,7 @@ class Dynamics(Fitting):
                 function of (seed, i, samples, step), so a longer forecast begins as a shorter one.
             seed: of the noise.
             output: "mean" for the means of p(x|z), "sample" for draws of x, "codes" for z.
+            condition: of the starts, `[N, condition]`.
 
         Returns:
             `[max(samples, 1), N, steps, *event_shape]`, for codes `[..., latent_dim]`.
@@ -99,7 +109,9 @@ class Dynamics(Fitting):
         """
         steps, samples = arguments.whole("steps", steps, 1), arguments.whole("samples", samples, 0)
         output, seed = arguments.choice("output", output, ("mean", "sample", "codes")), arguments.seed(seed)
-        z = rollouts.code_paths(self, self._starts(x0), steps, samples, seed)
+        starts = self._starts(x0)
+        given = trajectories.conditions(condition, self.condition, len(starts))
+        z = rollouts.code_paths(self, starts, given, steps, samples, seed)
         finite = np.isfinite(z).all(axis=(0, 1, 3))
         if not finite.all():
             raise FloatingPointError(
@@ -116,7 +128,7 @@ class Dynamics(Fitting):
         self.vae.encode(x0.reshape(-1, *self.vae.event_shape))  # raises
         return x0.astype(self.compute_dtype)
 
-    def log_likelihood(self, x, samples: int = 100, seed: int = 0) -> np.ndarray:
+    def log_likelihood(self, x, samples: int = 100, seed: int = 0, condition=None) -> np.ndarray:
         """log p(x_1, ..., x_T) of trajectories `[N, T, *event_shape]`, in nats, `[N]`: log of an unbiased estimate.
 
         It is a particle filter, see `kvae.dynamics.filtering`: too low on average, by less for more `samples`. For a
@@ -129,7 +141,8 @@ class Dynamics(Fitting):
         check_continuous(self.vae, "log_likelihood")
         samples, seed = arguments.whole("samples", samples, 1), arguments.seed(seed)
         x = trajectories.checked(x, self.vae.event_shape, 1)
-        return filtering.log_likelihood(self, x, samples, seed)
+        given = trajectories.conditions(condition, self.condition, len(x))
+        return filtering.log_likelihood(self, x, given, samples, seed)
 
     # ---- files ----
 
@@ -152,6 +165,8 @@ class Dynamics(Fitting):
         | serving_default, rollout | x, seed | codes and mean of p(x given z) for `steps` steps; valid |
         | step | z | mean and scale of the next code |
 
+        Where the model has a condition it is an input of both, `[B, condition]`.
+
         A row of `rollout` is `rollout(x[None], steps, 1, seed)` here. Where a row is not `valid` its x is not one that
         the likelihood explains. `assets.extra/manifest.json` has shapes and tensor names for other languages.
 
@@ -166,7 +181,7 @@ class Dynamics(Fitting):
         """The constructor's arguments, serialised, the layers that are frozen, and the version of kvae."""
         parts = {"vae": self.vae, "transition": self.network if self.transition == "own" else self.transition}
         config = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        names = ("horizon", "order", "objective", "seed", "name")
+        names = ("horizon", "order", "objective", "condition", "seed", "name")
         frozen = [i for i, layer in enumerate(self.network.layers) if not layer.trainable]
         return config | {name: getattr(self, name) for name in names} | {"frozen": frozen, "kvae_version": VERSION}
 

@@ -32,25 +32,27 @@ class _Normal(NamedTuple):
     shift: np.ndarray
 
 
-def log_likelihood(model: Transition, x: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    """Estimates `[N]` for trajectories `[N, T, *event_shape]`, some at a time.
+def log_likelihood(model: Transition, x: np.ndarray, given: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """Estimates `[N]` for trajectories `[N, T, *event_shape]` at conditions `[N, C]`, some at a time.
 
     Raises:
         ValueError: for a posterior that is not normal.
     """
     at_a_time = ImportanceSampler(model.vae).at_a_time(samples, FLOATS_AT_A_TIME)
     parts = range(0, len(x), at_a_time)
-    return np.concatenate([_part(model, x[first : first + at_a_time], samples, seed, first) for first in parts])
+    here = [slice(first, first + at_a_time) for first in parts]
+    return np.concatenate([_part(model, x[some], given[some], samples, seed, some.start) for some in here])
 
 
-def _part(model: Transition, x: np.ndarray, samples: int, seed: int, first: int) -> np.ndarray:
+def _part(model: Transition, x: np.ndarray, given: np.ndarray, samples: int, seed: int, first: int) -> np.ndarray:
     """Estimates for trajectories of which the first is number `first`."""
     x = x.astype(model.compute_dtype)
     potentials = _potentials(model, x)
-    ahead = _messages(model, potentials) if model.linear else None
+    ahead = _messages(model, potentials, given) if model.linear else None
     (n, steps), size = x.shape[:2], model.vae.latent_dim
     variance = np.square(np.asarray(model.scale, np.float64))
     weigh, move = model.programs.function(_Weights(model).run), model.programs.function(model.mean)
+    conditions = tf.constant(np.tile(given, (samples, 1)), model.compute_dtype)
     window, log_w = None, np.zeros((samples, n))
     for step in range(steps):
         precision = potentials.precision[:, step] + (0.0 if ahead is None else ahead.precision[:, step])
@@ -58,7 +60,7 @@ def _part(model: Transition, x: np.ndarray, samples: int, seed: int, first: int)
         if window is None:
             known, mean, before = np.ones(size), np.zeros((samples, n, size)), None
         else:
-            mean = move(tf.constant(window.reshape(-1, model.order, size))).numpy()
+            mean = move(tf.constant(window.reshape(-1, model.order, size)), conditions).numpy()
             mean = mean.reshape(samples, n, size).astype(np.float64)
             known, before = 1.0 / variance, mean
         precision = precision + np.diag(known)
@@ -97,13 +99,14 @@ def _potentials(model: Transition, x) -> _Normal:
     return _Normal(precision.reshape(*x.shape[:2], *precision.shape[1:]), shift.reshape(*x.shape[:2], -1))
 
 
-def _messages(model: Transition, potentials: _Normal) -> _Normal:
+def _messages(model: Transition, potentials: _Normal, given: np.ndarray) -> _Normal:
     """b_t for all times, backwards from 1: with M = Lambda + P for a precision P of the transition,
 
     the integral of exp(-y^T Lambda y / 2 + eta^T y) N(y; m, P^-1) over y is, up to a factor,
     exp(-m^T Lambda M^-1 P m / 2 + (P M^-1 eta)^T m), at m = A z + b.
     """
-    step, offset = (np.asarray(one, np.float64) for one in model.linear_map())
+    maps = [model.linear_map(one) for one in given] if model.condition else [model.linear_map()]
+    step, offset = (np.stack(one) for one in zip(*maps, strict=True))  # [N, D, D] and [N, D], or N = 1 for all
     p = np.diag(1.0 / np.square(np.asarray(model.scale, np.float64)))
     precision, shift = (np.zeros_like(one) for one in potentials)
     for t in range(precision.shape[1] - 2, -1, -1):
@@ -112,8 +115,8 @@ def _messages(model: Transition, potentials: _Normal) -> _Normal:
         square = ahead @ inverse @ p
         square = (square + np.swapaxes(square, 1, 2)) / 2.0
         slope = np.einsum("ij,njk,nk->ni", p, inverse, potentials.shift[:, t + 1] + shift[:, t + 1])
-        precision[:, t] = step.T @ square @ step
-        shift[:, t] = (slope - square @ offset) @ step
+        precision[:, t] = np.swapaxes(step, 1, 2) @ square @ step
+        shift[:, t] = ((slope - (square @ offset[..., None])[..., 0])[:, None] @ step)[:, 0]
     return _Normal(precision, shift)
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kvae.data.checks import check_values
 from kvae.dynamics import trajectories
-from kvae.dynamics.base import Transition
+from kvae.dynamics.adapting import Adapting
 from kvae.numerics import arguments
 from kvae.numerics.compilation import count_apart
 from kvae.training import fit_arguments
@@ -16,7 +16,7 @@ _ROWS = 1024  # windows in a batch of an evaluation
 _STEPS_PER_CALL = 32  # at most
 
 
-class Fitting(Transition):
+class Fitting(Adapting):
     """Abstract: `compile`, `fit` and `evaluate` of a transition, as Keras calls them."""
 
     def compile(self, optimizer="adam", *, jit_compile="auto", run_eagerly=False, **others):
@@ -54,7 +54,7 @@ class Fitting(Transition):
 
     def fit(
         self, x=None, batch_size: int = 256, epochs: int = 1, verbose="auto", callbacks=None, validation_data=None,
-        initial_epoch: int = 0,
+        initial_epoch: int = 0, condition=None,
     ):  # fmt: skip
         """Train on trajectories, and return Keras' History.
 
@@ -66,7 +66,8 @@ class Fitting(Transition):
             x: trajectories `[N, T, *event_shape]`, which may be memory-mapped.
             batch_size: windows in a step.
             epochs, verbose, callbacks, initial_epoch: as Keras has them.
-            validation_data: other trajectories.
+            validation_data: other trajectories; where the model has a condition, a pair of them and theirs.
+            condition: of the trajectories, `[N, condition]`, such as their viscosities.
 
         Raises:
             ValueError: for what are no trajectories, too short ones, and states that the VAE does not explain; with
@@ -77,7 +78,7 @@ class Fitting(Transition):
             batch_size=batch_size, epochs=epochs, initial_epoch=initial_epoch, verbose=verbose
         )
         batch_size, epochs, initial_epoch, verbose = numbers.values()
-        x = self._checked(x)
+        x, given = self._checked(x, condition)
         self._renew()
         if not self._known.issuperset(map(id, self._trained())):
             raise ValueError(
@@ -85,11 +86,11 @@ class Fitting(Transition):
             )
         codes = self._codes(x) if self.objective == "codes" else None
         if not int(self.adapted) or self.solved_at_once:
-            self._adapt(x, codes)
-        validation = None if validation_data is None else self._data(self._checked(validation_data))
+            self._adapt(x, given, codes)
+        validation = None if validation_data is None else self._data(*self._checked(*self._pair(validation_data)))
         if self.solved_at_once:
-            return self._solved(codes, validation, callbacks, initial_epoch)
-        windows = self._stretches(x if codes is None else codes)
+            return self._solved(self._stretches(codes, given), validation, callbacks, initial_epoch)
+        windows = self._stretches(x if codes is None else codes, given)
         data, steps = windows.shuffled(batch_size, self.seed, int(self.optimizer.iterations))
         at_once = max(n for n in range(1, _STEPS_PER_CALL + 1) if steps % n == 0)
         if at_once != self.steps_per_execution:
@@ -105,7 +106,8 @@ class Fitting(Transition):
         return history
 
     def evaluate(
-        self, x=None, batch_size: int = _ROWS, verbose="auto", callbacks=None, return_dict: bool = False, **keras_own
+        self, x=None, batch_size: int = _ROWS, verbose="auto", callbacks=None, return_dict: bool = False,
+        condition=None, **keras_own,
     ):  # fmt: skip
         """The loss over all windows of trajectories, in nats for one step of time; see `keras.Model.evaluate`.
 
@@ -117,7 +119,8 @@ class Fitting(Transition):
         if "_use_cached_eval_dataset" in keras_own:  # the validation of a fit that is under way
             return super().evaluate(x, callbacks=callbacks, return_dict=return_dict, **keras_own)
         numbers = fit_arguments.checked(batch_size=batch_size, verbose=verbose, return_dict=return_dict)
-        data, verbose = self._data(self._checked(x), numbers["batch_size"] or _ROWS), numbers["verbose"]
+        x, given = self._checked(x, condition)
+        data, verbose = self._data(x, given, numbers["batch_size"] or _ROWS), numbers["verbose"]
         callbacks = fit_arguments.listed(callbacks)
         self._renew()
         return super().evaluate(data, verbose=verbose, callbacks=callbacks, return_dict=return_dict, **keras_own)
@@ -133,11 +136,19 @@ class Fitting(Transition):
         """Whether `fit` needs no steps: the likelihood has its maximum at the least squares."""
         return self.transition == "linear" and self.objective == "codes" and self.horizon == 1
 
-    def _solved(self, codes, validation, callbacks, epoch: int):
+    def _pair(self, validation_data) -> tuple:
+        """Trajectories and conditions of a fit's validation."""
+        if not self.condition:
+            return validation_data, None
+        if not isinstance(validation_data, tuple) or len(validation_data) != 2:
+            raise ValueError("validation_data of a Dynamics with a condition must be a pair (trajectories, condition).")
+        return validation_data
+
+    def _solved(self, windows: trajectories.Windows, validation, callbacks, epoch: int):
         called = keras.callbacks.CallbackList(fit_arguments.listed(callbacks), add_history=True, model=self, epochs=1)
         called.on_train_begin()
         called.on_epoch_begin(epoch)
-        logs = super().evaluate(self._stretches(codes).in_order(_ROWS), verbose=0, return_dict=True)
+        logs = super().evaluate(windows.in_order(_ROWS), verbose=0, return_dict=True)
         if validation is not None:
             found = super().evaluate(validation, verbose=0, return_dict=True)
             logs |= {f"val_{name}": value for name, value in found.items()}
@@ -157,13 +168,14 @@ class Fitting(Transition):
         self.jit_compile = xla
         count_apart(self.test_function)
 
-    def _data(self, x, batch_size: int = _ROWS) -> tf.data.Dataset:
-        return self._stretches(self._codes(x) if self.objective == "codes" else x).in_order(batch_size)
+    def _data(self, x, given: np.ndarray, batch_size: int = _ROWS) -> tf.data.Dataset:
+        values = self._codes(x) if self.objective == "codes" else x
+        return self._stretches(values, given).in_order(batch_size)
 
-    def _stretches(self, values) -> trajectories.Windows:
+    def _stretches(self, values, given: np.ndarray) -> trajectories.Windows:
         """The windows of a step: of codes, or of states that the VAE explains."""
         if self.objective == "codes":
-            return self._windows(values, self.leads)
+            return self._windows(values, given, self.leads)
         for trajectory in values:
             check_values(trajectory, None, self.vae.likelihood)
-        return trajectories.Windows(values, self.horizon + 1, self.compute_dtype)
+        return trajectories.Windows(values, self.horizon + 1, self.compute_dtype, given)

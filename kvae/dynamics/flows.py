@@ -1,12 +1,16 @@
 """Trajectories of known equations by NumPy, `[trajectories, steps, *event_shape]`, a function of the seed.
 
 Fields live on a periodic domain of `points` equidistant points; x_i = i length / points. The first state of a
-trajectory is at time 0 (for the chaotic equations: on the attractor), the others are `dt` apart.
+trajectory is at time 0 (for the chaotic equations: on the attractor), the others are `dt` apart. `cylinder` is the one
+flow in two dimensions.
 """
 
 import numpy as np
 
+from kvae.dynamics.lattice_boltzmann import cylinder
 from kvae.numerics import arguments
+
+__all__ = ["advection", "burgers", "cylinder", "heat", "kuramoto_sivashinsky", "lorenz96", "oscillator"]
 
 _TRANSIENT = 100.0  # time units before the first state of a chaotic trajectory
 

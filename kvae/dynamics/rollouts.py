@@ -12,14 +12,18 @@ _AT_A_TIME = 4096  # codes that are stepped together
 _STREAM = 3 * noise.ROLLOUT  # of draws of x
 
 
-def code_paths(model: Transition, x0: np.ndarray, steps: int, samples: int, seed: int) -> np.ndarray:
-    """Codes `[S, N, steps, D]` after the states x0 `[N, K, *event_shape]`; see `kvae.dynamics.Dynamics.rollout`."""
+def code_paths(model: Transition, x0: np.ndarray, given: np.ndarray, steps: int, samples: int, seed: int) -> np.ndarray:
+    """Codes `[S, N, steps, D]` after the states x0 `[N, K, *event_shape]` at conditions `[N, C]`.
+
+    See `kvae.dynamics.Dynamics.rollout`.
+    """
     at_a_time, parts = max(1, _AT_A_TIME // max(1, samples)), []
     function = model.programs.function(_Paths(model).run)
     for first in range(0, len(x0), at_a_time):
         start = tf.constant(seed, tf.int64), tf.constant(first, tf.int64)
-        x = tf.convert_to_tensor(x0[first : first + at_a_time])
-        parts.append(function(x, *start, tf.constant(samples), tf.constant(steps)).numpy())
+        here = slice(first, first + at_a_time)
+        x, c = tf.convert_to_tensor(x0[here]), tf.constant(given[here], x0.dtype)
+        parts.append(function(x, c, *start, tf.constant(samples), tf.constant(steps)).numpy())
     return np.concatenate(parts, axis=1)
 
 
@@ -27,7 +31,7 @@ class _Paths:
     def __init__(self, model: Transition):
         self.model = model
 
-    def run(self, x, seed, first, samples, steps):
+    def run(self, x, condition, seed, first, samples, steps):
         """Codes `[S, N, steps, D]` after x `[N, K, *event_shape]`, which is number `first`."""
         model, vae = self.model, self.model.vae
         n, k, size = tf.shape(x)[0], tf.shape(x)[1], vae.latent_dim
@@ -48,17 +52,25 @@ class _Paths:
             z = tf.repeat(vae.posterior.center(q)[None], many, axis=0)
         scale = tf.where(samples > 0, model.scale, tf.zeros_like(model.scale))
         z = tf.reshape(z, [many * n, k, size])
-        return walk(model, z, steps, lambda step: scale * tf.reshape(draws(step, 1, size), [many * n, size]), [many, n])
+        condition = tf.tile(condition, [many, 1])
+
+        def moved(step):
+            return scale * tf.reshape(draws(step, 1, size), [many * n, size])
+
+        return walk(model, z, condition, steps, moved, [many, n])
 
 
-def walk(model: Transition, z, steps, moved, shape):
-    """Codes `[*shape, steps, D]` after z `[B, K, D]`; `moved(step)` is what is added to the mean, from step 1 on."""
+def walk(model: Transition, z, condition, steps, moved, shape):
+    """Codes `[*shape, steps, D]` after z `[B, K, D]` at a condition `[B, C]`.
+
+    `moved(step)` is what is added to the mean, from step 1 on.
+    """
     size = model.vae.latent_dim
     z = z[:, -model.order :]
     window = tf.concat([tf.repeat(z[:, :1], model.order - tf.shape(z)[1], axis=1), z], axis=1)
 
     def body(step, window, found):
-        z = model.mean(window) + moved(tf.cast(step + 1, tf.int64))
+        z = model.mean(window, condition) + moved(tf.cast(step + 1, tf.int64))
         return step + 1, tf.concat([window[:, 1:], z[:, None]], axis=1), found.write(step, z)
 
     found = tf.TensorArray(window.dtype, steps, element_shape=[None, size])

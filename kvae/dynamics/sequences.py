@@ -7,7 +7,7 @@ from kvae.data.batch import Batch
 from kvae.numerics import divergences, noise
 
 
-def terms(model, x, stream, first, training):
+def terms(model, x, condition, stream, first, training):
     """The terms `[B]` by name for windows x `[B, W, *event_shape]`, and the squares `[B, 1, D]` that f leaves.
 
     They are for one step of time, a mean over W; numbers of windows from `first` on.
@@ -26,7 +26,8 @@ def terms(model, x, stream, first, training):
     z = tf.reshape(z, [rows, length, size])
     padded = tf.concat([tf.repeat(z[:, :1], model.order - 1, axis=1), z], axis=1)
     known = tf.stack([padded[:, i : i + length - 1] for i in range(model.order)], axis=2)  # [B, W - 1, order, D]
-    means = model.mean(tf.reshape(known, [rows * (length - 1), model.order, size]), training)
+    given = tf.repeat(condition, length - 1, axis=0)
+    means = model.mean(tf.reshape(known, [rows * (length - 1), model.order, size]), given, training)
     means = tf.reshape(means, [rows, length - 1, size])
     squares = tf.square(z[:, 1:] - means)
     means = tf.reshape(tf.concat([z[:, :1], means], axis=1), [rows * length, size])  # the first is not used

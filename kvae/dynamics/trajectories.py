@@ -18,10 +18,11 @@ class Windows:
         states: an array `[N, T, ...]`, which may be memory-mapped.
         length: of a window, at most T.
         dtype: of the batches; by default that of the states.
+        given: None, or conditions `[N, C]`, that of its trajectory beside each window in a batch.
     """
 
-    def __init__(self, states: np.ndarray, length: int, dtype=None):
-        self.dtype = np.dtype(dtype or states.dtype)
+    def __init__(self, states: np.ndarray, length: int, dtype=None, given: np.ndarray | None = None):
+        self.dtype, self.given = np.dtype(dtype or states.dtype), given
         self.length, self.per_trajectory = length, states.shape[1] - length + 1
         self._views = np.lib.stride_tricks.sliding_window_view(states, length, axis=1)
 
@@ -31,6 +32,11 @@ class Windows:
     def __getitem__(self, numbers) -> np.ndarray:
         found = self._views[np.divmod(numbers, self.per_trajectory)]
         return np.ascontiguousarray(np.moveaxis(found, -1, 1), self.dtype)
+
+    def conditions_of(self, numbers) -> np.ndarray:
+        """The conditions `[W, C]` of windows."""
+        assert self.given is not None
+        return self.given[numbers // self.per_trajectory].astype(self.dtype)
 
     def all(self) -> np.ndarray:
         """Every window `[W, length, ...]`, trajectory by trajectory."""
@@ -44,12 +50,12 @@ class Windows:
         size = min(batch_size, len(self))
         steps = len(self) // size
 
-        def batches() -> Iterator[np.ndarray]:
+        def batches() -> Iterator:
             skipped = done % steps
             for number in itertools.count(done // steps):
                 order = np.random.default_rng([seed, number]).permutation(len(self))
                 for i in range(skipped, steps):
-                    yield self[order[i * size : (i + 1) * size]]
+                    yield self._batch(order[i * size : (i + 1) * size])
                 skipped = 0
 
         return self._dataset(batches, size, tf.data.INFINITE_CARDINALITY), steps
@@ -57,15 +63,20 @@ class Windows:
     def in_order(self, batch_size: int) -> tf.data.Dataset:
         """Every window once, in batches."""
 
-        def batches() -> Iterator[np.ndarray]:
+        def batches() -> Iterator:
             for first in range(0, len(self), batch_size):
-                yield self[np.arange(first, min(first + batch_size, len(self)))]
+                yield self._batch(np.arange(first, min(first + batch_size, len(self))))
 
         return self._dataset(batches, None, -(-len(self) // batch_size))
+
+    def _batch(self, numbers):
+        return self[numbers] if self.given is None else (self[numbers], self.conditions_of(numbers))
 
     def _dataset(self, batches, size: int | None, count: int) -> tf.data.Dataset:
         event = self._views.shape[2:-1]
         signature = tf.TensorSpec((size, self.length, *event), self.dtype)
+        if self.given is not None:
+            signature = signature, tf.TensorSpec((size, self.given.shape[1]), self.dtype)
         data = tf.data.Dataset.from_generator(batches, output_signature=signature)
         return data.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
 
@@ -91,6 +102,29 @@ def checked(trajectories, event_shape: tuple[int, ...], least: int) -> np.ndarra
             "ones, or a smaller horizon."
         )
     return values
+
+
+def conditions(value, size: int, rows: int) -> np.ndarray:
+    """The conditions of `rows` trajectories as an array `[N, size]`; `[N]` is taken for a single number each.
+
+    Raises:
+        ValueError: for anything else, and a condition where the model has none, or the other way round.
+    """
+    if value is None and not size:
+        return np.zeros((rows, 0))
+    if value is None or not size:
+        raise ValueError(
+            f"This Dynamics was made with condition={size}, got condition={'None' if value is None else 'an array'}. "
+            + ("Give as many numbers for each trajectory." if size else "Leave it out, or make a model with one.")
+        )
+    found = array(value, "condition")
+    found = found[:, None] if found.ndim == 1 and size == 1 else found
+    if found.shape != (rows, size) or not np.isfinite(found).all():
+        raise ValueError(
+            f"condition must be finite numbers of shape {(rows, size)}, a row for each trajectory, got shape "
+            f"{found.shape}. A viscosity of all is numpy.full({rows}, nu)."
+        )
+    return found
 
 
 def array(value, name: str) -> np.ndarray:

@@ -4,12 +4,18 @@ The functions do not show or save it. An argument `decode` is a `kvae.VAE` or a 
 """
 
 from kvae.plots.charts import curves, kl_bars, rate_distortion
+from kvae.plots.film import film
+from kvae.plots.forecasts import code_moves, code_paths, forecast_errors, spectra
 from kvae.plots.images import animation, grid, reconstructions, worst
 from kvae.plots.latents import interpolations, latent_plane, posteriors, traversals
 
 __all__ = [
     "animation",
+    "code_moves",
+    "code_paths",
     "curves",
+    "film",
+    "forecast_errors",
     "grid",
     "interpolations",
     "kl_bars",
@@ -17,6 +23,7 @@ __all__ = [
     "posteriors",
     "rate_distortion",
     "reconstructions",
+    "spectra",
     "traversals",
     "worst",
 ]

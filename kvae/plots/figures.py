@@ -33,6 +33,18 @@ def as_array(name: str, values, rank: int | None = None) -> np.ndarray:
     return found
 
 
+def as_finite(name: str, values, rank: int | None = None) -> np.ndarray:
+    """`as_array`, with numbers that are all finite.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    found = as_array(name, values, rank)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} holds values that are not finite. Leave out the steps from the first of them on.")
+    return found
+
+
 def as_images(name: str, values) -> np.ndarray:
     """Images `[N, *event_shape]`, at least one."""
     found = as_array(name, values)

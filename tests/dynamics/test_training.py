@@ -287,7 +287,7 @@ def test_windows_are_cast_batch_by_batch():
     assert windows[np.array([3])].dtype == np.float32
     assert {batch.numpy().dtype for batch in windows.in_order(6)} == {np.dtype("float32")}
     dynamics = small(objective="elbo")
-    assert np.shares_memory(dynamics._stretches(wide := X.astype("float64"))._views, wide)
+    assert np.shares_memory(dynamics._stretches(wide := X.astype("float64"), np.zeros((16, 0)))._views, wide)
 
 
 @pytest.mark.slow

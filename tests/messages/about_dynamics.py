@@ -52,6 +52,31 @@ ROWS = {
             r"transition must be a built Keras model from codes \(None, 3\) to their move \(None, 3\), got one from "
             r"and to \[\(4,\), \(3,\)\]. The VAE has 3 latents, and order=1",
         ),
+        (
+            lambda: Dynamics(vae(), _network((3,), 3), condition=2),
+            r"from codes \(None, 3\) and a condition \(None, 2\) to their move \(None, 3\), got one from and to",
+        ),
+    ],
+    "dynamics.trajectories.conditions": [
+        (
+            lambda: model(condition=2).fit(STATES),
+            "was made with condition=2, got condition=None. Give as many numbers for each trajectory",
+        ),
+        (
+            lambda: model().rollout(X, 2, condition=X),
+            "was made with condition=0, got condition=an array. Leave it out, or make a model with one",
+        ),
+        (
+            lambda: model(condition=2).rollout(X, 2, condition=X),
+            r"condition must be finite numbers of shape \(10, 2\), a row for each trajectory, got shape \(10, 6\). A "
+            r"viscosity of all is numpy.full\(10, nu\)",
+        ),
+    ],
+    "dynamics.fitting.Fitting._pair": [
+        (
+            lambda: model(condition=1).fit(STATES, condition=[0, 1], validation_data=STATES),
+            r"validation_data of a Dynamics with a condition must be a pair \(trajectories, condition\)",
+        ),
     ],
     "dynamics.trajectories.checked": [
         (

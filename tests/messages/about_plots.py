@@ -13,6 +13,12 @@ ROWS = {
         (lambda: plots.worst(X, X, "scores"), "scores must be an array of numbers, got 'scores'"),
         (lambda: plots.worst(X, X, X), r"scores must have 1 axes, got shape \(10, 6\)"),
     ],
+    "plots.figures.as_finite": [
+        (
+            lambda: plots.code_paths(X / np.array(0.0)),
+            "paths holds values that are not finite. Leave out the steps from the first of them on",
+        ),
+    ],
     "plots.figures.as_images": [
         (
             lambda: plots.grid(X[0]),
@@ -56,6 +62,33 @@ ROWS = {
         ),
         (lambda: plots.posteriors(CODES, labels=[1]), r"one for each of the 10 codes, got shape \(1,\)"),
         (lambda: plots.posteriors(CODES, X), r"scale must have the shape of mean, \(10, 2\), got \(10, 6\)"),
+    ],
+    "plots.forecasts.code_paths": [
+        (lambda: plots.code_paths(X[0]), r"paths must have shape \[S, T, D\] or \[T, D\], got \(6,\). Take one start"),
+        (lambda: plots.code_paths(X, X[:3]), r"truth must have shape \(10, 6\), as a path, got \(3, 6\)"),
+    ],
+    "plots.forecasts.code_moves": [
+        (
+            lambda: plots.code_moves(X[None], most=10),
+            r"codes must have shape \[N, T, D\] with T above 10, got \(1, 10, 6\). Give a smaller one",
+        ),
+    ],
+    "plots.forecasts._named": [
+        (lambda: plots.spectra([1.0]), r"energies must be a dict, name to a list of estimates, got \[1.0\]"),
+    ],
+    "plots.forecasts._estimates": [
+        (
+            lambda: plots.spectra({"truth": ["a"]}),
+            r"energies must be estimates over starts, one for each step, got \['a'\]",
+        ),
+    ],
+    "plots.film.film": [
+        (
+            lambda: plots.film(X, X[:5], CODES),
+            r"truth and forecast must have one shape, \[T, points\] or \[T, height, width\], got \(10, 6\) and "
+            r"\(5, 6\). Take one start and one channel",
+        ),
+        (lambda: plots.film(X, X, CODES[:5]), r"The codes of the forecast must have shape \[10, D\], got \(5, 2\)"),
     ],
     "plots.charts.curves": [
         (lambda: plots.curves(3), "history must be what fit returned, got 3", TypeError),
