@@ -181,7 +181,11 @@ def test_anomaly_checks_its_levels_before_it_trains(given, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress"]
+    "name",
+    [
+        *("train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress"),
+        *(f"documents/{name}" for name in ("autoencoder", "beta_and_k", "code_length", "decoder_scale")),
+    ],
 )
 def test_help_lists_every_flag(name, tmp_path):
     text = ended(name, "--help", folder=tmp_path).stdout
@@ -210,6 +214,8 @@ def test_help_lists_every_flag(name, tmp_path):
     ("anomaly", ("--score", "likelihood"), "value should be one of <log_likelihood|elbo|reconstruction|typicality>"),
     ("compress", ("--model", "m.keras", "--output", "o"), "Give one of --encode and --decode."),
     ("compress", ("--model", "m.keras", "--encode", "a.npy", "--output", "o"), "compress.py: There is no a.npy. Giv"),
+    ("documents/beta_and_k", ("--dataset", "photo", "--steps", 1), "beta_and_k.py: There is no data set 'photo'. kvae"),
+    ("documents/code_length", ("--output", "file/run"), "code_length.py: file/run cannot be written to: "),
 ])  # fmt: skip
 def test_wrong_flags_are_a_sentence(name, arguments, message, tmp_path):
     (tmp_path / "file").write_text("")
