@@ -214,7 +214,7 @@ def test_help_lists_every_flag(name, tmp_path):
     ("anomaly", ("--score", "likelihood"), "value should be one of <log_likelihood|elbo|reconstruction|typicality>"),
     ("compress", ("--model", "m.keras", "--output", "o"), "Give one of --encode and --decode."),
     ("compress", ("--model", "m.keras", "--encode", "a.npy", "--output", "o"), "compress.py: There is no a.npy. Giv"),
-    ("documents/beta_and_k", ("--dataset", "photo", "--steps", 1), "beta_and_k.py: There is no data set 'photo'. kvae"),
+    ("documents/beta_and_k", ("--hidden", "a"), "--hidden takes whole numbers, such as 64,64, got a."),
     ("documents/code_length", ("--output", "file/run"), "code_length.py: file/run cannot be written to: "),
 ])  # fmt: skip
 def test_wrong_flags_are_a_sentence(name, arguments, message, tmp_path):
