@@ -45,11 +45,11 @@ def model(data, scale, floor: float = 1e-3, rate: float = 1e-3):
     return vae
 
 
-def fit(vae, data, epochs: int, patience: int = 10):
-    """Train until the validation ELBO has not risen for so many epochs."""
+def fit(vae, data, epochs: int):
+    """Train until the validation ELBO has not risen for ten epochs."""
     import keras
 
-    stop = keras.callbacks.EarlyStopping("val_elbo", mode="max", patience=patience, restore_best_weights=True)
+    stop = keras.callbacks.EarlyStopping("val_elbo", mode="max", patience=10, restore_best_weights=True)
     vae.fit(data.train, validation_data=data.validation, epochs=epochs, callbacks=[stop], verbose=0)
     return vae
 
@@ -103,16 +103,16 @@ def compared(data, seed: int, epochs: int) -> dict[str, tuple]:
     """Names to (model, what was chosen) for one seed."""
     import keras
 
-    def seeded(scale, slow=1):
+    def seeded(scale, epochs=epochs):
         keras.utils.set_random_seed(seed)
-        return fit(model(data, scale), data, slow * epochs, slow * 10)
+        return fit(model(data, scale), data, epochs)
 
     found = {"s = 1": (seeded(1.0), "s = 1")}
     tried = {scale: seeded(scale) for scale in TUNED}
     best = max(tried, key=lambda scale: elbo(tried[scale], data.validation))
     found["tuned"] = tried[best], f"s = {best:g}, beta = {best**2:.2g}"
-    for kind, slow in (("learned", 10), ("optimal", 1)):
-        vae = seeded(kind, slow)
+    for kind, most in (("learned", 10 * epochs), ("optimal", epochs)):
+        vae = seeded(kind, most)
         found[kind] = vae, scale_of(vae)
     local = {floor: localized(found["optimal"][0], data, floor, epochs) for floor in FLOORS}
     floor = min(local, key=lambda floor: abs(calibration(local[floor], data.validation) - 1.0))
