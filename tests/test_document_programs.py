@@ -109,8 +109,8 @@ def test_the_threshold_law(threshold, k, active, kl):
 def test_active_units_are_those_predicted(tmp_path, monkeypatch):
     """beta = 1 kills all latents under means, but not under sums; linear models as predicted, MLPs within one."""
     module = program("documents/beta_and_k")
-    monkeypatch.setattr(module, "ARTICLE", [("MNIST", 1.0, 16), ("MNIST", 0.05, 3)])
-    rows = module.run(steps=2500, output=str(tmp_path))
+    monkeypatch.setattr(module, "ARTICLE", [("MNIST", 1.0, 16), ("MNIST", 0.025, 3)])
+    rows = module.run(output=str(tmp_path))
     assert len(rows) == 8
     for row in rows:
         p = row["predicted"]
@@ -119,7 +119,7 @@ def test_active_units_are_those_predicted(tmp_path, monkeypatch):
             assert row["kl"] == pytest.approx(p.kl, abs=0.02 + 0.03 * p.kl) and abs(row["spread"] - p.spread) < 0.03
     dead = [row for row in rows if row["beta"] == 1.0 and row["convention"] == "means"]
     assert [row["active"] for row in dead] == [0, 0] and max(row["spread"] for row in dead) < 1e-3
-    names = {"eigenvalues.png", "beta_1_k_16.png", "beta_0.05_k_3.png"}
+    names = {"eigenvalues.png", "beta_1_k_16.png", "beta_0.025_k_3.png"}
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
