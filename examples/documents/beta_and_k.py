@@ -1,7 +1,7 @@
 """What beta and k do, and what beta meant: six experiments of an article, predicted from the data's eigenvalues.
 
-    python examples/documents/beta_and_k.py  # the embedded digits, two minutes
-    python examples/documents/beta_and_k.py --dataset mnist --data_dir DIR  # five minutes
+    python examples/documents/beta_and_k.py  # the embedded digits, three minutes of processor time
+    python examples/documents/beta_and_k.py --dataset mnist --data_dir DIR  # with --steps 1500 as long
     python examples/documents/beta_and_k.py --dataset cifar10.npz  # x_train and x_test, uint8 [N, 32, 32, 3]
 
 "Fundamental Generative AI Part 1: Variational Autoencoders" shows images for six pairs of beta, the weight of the KL

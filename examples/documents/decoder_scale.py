@@ -1,6 +1,6 @@
 """The scale of a normal decoder on the digits: fixed at 1, tuned, learned, in closed form, and for every pixel.
 
-    python examples/documents/decoder_scale.py  # three seeds, five minutes
+    python examples/documents/decoder_scale.py  # three seeds, two minutes or more each
 
 Dequantised grey digits, 1,350 to train, 150 for validation, 297 to test; MLP 64-200-200, 10 latents; Adam 1e-3,
 batch 128, early stopping by the validation ELBO. All numbers are log-densities of the same x, nats per image, so they
