@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import kvae
 from tests.conformance import inside
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -80,3 +81,57 @@ class ReadmeTest(tf.test.TestCase):
         self.assertAllClose(again["model"].eigenvalues(0.15).real, expected, atol=1e-3)
         self.assertEqual(names["forecast"].shape, (50, 32, 150, 64))
         self.assertGreater(names["time"].mean, 0)
+
+
+NODE = re.compile(r"[\w./-]+/[\w./-]*|[\w-]+\.(?:py|md)")  # a file or a folder
+
+
+def unknown(text: str) -> list[str]:
+    """What stands in backticks, or is linked to, and names a file, a test or a part of kvae that there is not."""
+    missing = []
+    linked = [f"docs/{link}" for link in re.findall(r"\]\(([\w./-]+)", text)]
+    for name in re.findall(r"`([^`]+)`", text) + re.findall(r"python ([\w./-]+)", text) + linked:
+        path, _, test = name.partition("::")
+        if name.startswith("kvae."):
+            part, found = kvae, True
+            for word in name.split("(")[0].split(".")[1:]:
+                found = hasattr(part, word)
+                part = getattr(part, word, None)
+        elif NODE.fullmatch(path):
+            found = (ROOT / path).exists()
+            if found and test:
+                found = re.search(rf"^ *(?:def|class) {test}\b", (ROOT / path).read_text(), re.MULTILINE) is not None
+        else:
+            found = not test
+        if not found:
+            missing.append(name)
+    return missing
+
+
+class SourcesTest(tf.test.TestCase):
+    """docs/sources.md: the statements of four documents; docs/results.md: the tests that hold its rows."""
+
+    def test_what_is_named_is_there(self):
+        for name in ("sources.md", "results.md"):
+            text = (ROOT / "docs" / name).read_text()
+            self.assertEqual(unknown(text), [], name)
+        self.assertGreater(text.count("::test_"), 20)
+
+    def test_what_is_not_there_is_found(self):
+        for name in ("`tests/no.py`", "`tests/test_oracle.py::test_nothing`", "`kvae.VAE.fly`", "[no](no.md#row)"):
+            self.assertLen(unknown(f"| {name} |"), 1)
+
+    def test_every_statement_has_a_row(self):
+        """And what is verified names a test or a program, here or in the row that it sends to."""
+        parts = re.split(r"^## ([A-D])\. ", (ROOT / "docs" / "sources.md").read_text(), flags=re.MULTILINE)[1:]
+        rows = {}
+        for letter, text in zip(parts[::2], parts[1::2], strict=True):
+            found = re.findall(r"^\| (\d+) \| (.+?) \| ([a-z;, -]+) \| (.*?) ?\|$", text, flags=re.MULTILINE)
+            numbers = [int(number) for number, *_ in found]
+            self.assertEqual(numbers, list(range(1, {"A": 22, "B": 71, "C": 8, "D": 27}[letter] + 1)))
+            rows |= {(letter, int(number)): rest for number, *rest in found}
+        self.assertLen(rows, 128)
+        for (letter, number), (_, kind, where) in rows.items():
+            if re.search(r"(?<!not )verified", kind):
+                shown = re.search(r"::test_|examples/|benchmarks/|\.md|\brows? \d|next rows?|\b[AB] \d", where)
+                self.assertIsNotNone(shown, f"{letter} {number}")

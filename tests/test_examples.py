@@ -182,7 +182,11 @@ def test_anomaly_checks_its_levels_before_it_trains(given, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress"]
+    "name",
+    [
+        *("train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress"),
+        *(f"documents/{name}" for name in ("autoencoder", "beta_and_k", "code_length", "decoder_scale")),
+    ],
 )
 def test_help_lists_every_flag(name, tmp_path):
     text = ended(name, "--help", folder=tmp_path).stdout
@@ -211,6 +215,8 @@ def test_help_lists_every_flag(name, tmp_path):
     ("anomaly", ("--score", "likelihood"), "value should be one of <log_likelihood|elbo|reconstruction|typicality>"),
     ("compress", ("--model", "m.keras", "--output", "o"), "Give one of --encode and --decode."),
     ("compress", ("--model", "m.keras", "--encode", "a.npy", "--output", "o"), "compress.py: There is no a.npy. Giv"),
+    ("documents/beta_and_k", ("--hidden", "a"), "--hidden takes whole numbers, such as 64,64, got a."),
+    ("documents/code_length", ("--output", "file/run"), "code_length.py: file/run cannot be written to: "),
 ])  # fmt: skip
 def test_wrong_flags_are_a_sentence(name, arguments, message, tmp_path):
     (tmp_path / "file").write_text("")

@@ -26,6 +26,16 @@ from kvae.evaluate.per_example import per_example
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 
 
+def of_all(few, many, chosen) -> tuple[float, float]:
+    """The mean over all images for many draws, and its error for having chosen.
+
+    `few` is for all images, `many` for those of the numbers `chosen`, by another seed.
+    """
+    gain = many - few[chosen]
+    left = np.sqrt(1.0 - len(chosen) / len(few)) * gain.std(ddof=1) / np.sqrt(len(chosen))
+    return float(few.mean() + gain.mean()), float(left)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True)
@@ -43,12 +53,11 @@ def main():
     few = per_example(vae, x, options.few, seed=0).log_likelihood
     chosen = np.sort(np.random.default_rng(0).choice(len(x), min(options.images, len(x)), replace=False))
     many = per_example(vae, x[chosen], options.many, seed=1).log_likelihood
-    gain = many - few[chosen]
-    left = np.sqrt(1.0 - len(chosen) / len(x)) * gain.std(ddof=1) / np.sqrt(len(chosen))
-    value = few.mean() + gain.mean()
+    value, left = of_all(few, many, chosen)
     pixels = int(np.prod(vae.event_shape)) * np.log(2.0)
     print(f"{len(x)} test images of {data.name}, {options.few} draws: {few.mean():.4f} nats")
-    print(f"{len(chosen)} of them, {options.many} draws: {many.mean():.4f}, which is {gain.mean():.4f} more")
+    more = (many - few[chosen]).mean()
+    print(f"{len(chosen)} of them, {options.many} draws: {many.mean():.4f}, which is {more:.4f} more")
     error = few.std(ddof=1) / np.sqrt(len(x))
     print(f"all, {options.many} draws: {value:.4f} ± {error:.4f} nats (for having chosen ± {left:.4f})")
     print(f"{-value / pixels:.4f} ± {error / pixels:.4f} bits per pixel")
