@@ -99,6 +99,16 @@ class Split:
         arrays = {name: getattr(self, name) for name in ("array", "y", "sample_weight", "mask")}
         return self.replace(**{name: part_of(array, rows) for name, array in arrays.items() if array is not None})
 
+    def hide(self, share: float = 0.1, seed: int = 0) -> "Split":
+        """The same rows with a random share of the values that were observed masked, by the seed.
+
+        What is hidden, `split.mask & ~split.hide().mask`, tells when to stop: `kvae.callbacks.HeldOutCells`.
+        """
+        share = number("share", share, above=0.0, below=1.0)
+        observed_ = np.ones(np.shape(self.array), bool) if self.mask is None else self.mask
+        random = np.random.default_rng(checked_seed(seed)).random(observed_.shape)
+        return self.replace(mask=observed_ & (random >= share))
+
     def __len__(self):
         return len(self.array)
 
