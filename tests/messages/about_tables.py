@@ -200,7 +200,7 @@ ROWS = {
             ImportError,
         ),
     ],
-    "models.resolve.check_continuous": [
+    "models.resolve.check_density": [
         (lambda: kvae.evaluate.imputation(autoencoder(), X, X > 0.5), "imputation needs a density"),
     ],
 }
