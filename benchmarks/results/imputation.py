@@ -5,7 +5,8 @@
 
 Without --data_dir: the breast cancer table of scikit-learn as in the notebook of MIWAE (Mattei, Frellsen 2019): columns
 standardised by all rows, the hidden cells too; half of the cells missing at random, seed 1234; the mean squared error
-of the hidden cells. Training on the rows with their holes, and for the last figure the mean over --seeds models.
+of the hidden cells in these units. "positive" is the same table in its own units, with `LogNormal` for the columns that
+are positive. Of --seeds models each by itself, and the mean of their imputations.
 
 DIR holds HI-VAE's tables (Nazabal et al. 2020) as `mixed_<name>.npz`: x, the types of its columns, and ten masks for
 each rate of missing cells. Errors by kind of column as HI-VAE has them, the mean over the masks and its standard error.
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 import tensorflow_probability as tfp
 from sklearn.datasets import load_breast_cancer
@@ -82,26 +84,39 @@ def networks(columns, classes, options):
 
 
 def trained(data, classes, likelihood, seed, options):
-    """A VAE of a split with holes, stopped by cells that are hidden from it."""
-    keras.utils.set_random_seed(seed)
-    both = networks(data.event_shape[0], classes, options)
-    posterior = kvae.posteriors.FullNormal(project=False)
-    vae = kvae.VAE(*both, posterior=posterior, likelihood=likelihood, objective=options.objective, seed=seed)
-    vae.compile(keras.optimizers.Adam(options.learning_rate), jit_compile=False)
-    vae.adapt(data)
+    """A VAE of a split with holes, stopped by cells that are hidden from it, and the number of passes over the data.
+
+    With --refit another one is trained on all cells for as many passes.
+    """
+    vae = compiled(data, classes, likelihood(), seed, options)
     train = data.hide(0.1, seed)
     epochs = max(1, -(-options.steps * options.batch_size // len(data)))
     every = max(1, epochs // options.checks)
     some = np.random.default_rng(seed).permutation(len(data))[:2000]
     stop = kvae.callbacks.HeldOutCells(data.part(some), train.mask[some], every, options.patience, samples=50)
     vae.fit(train, batch_size=options.batch_size, epochs=epochs, verbose=0, callbacks=[stop])
-    return vae, stop
+    if options.refit:
+        vae = compiled(data, classes, likelihood(), seed, options)
+        vae.fit(data, batch_size=options.batch_size, epochs=stop.best_epoch, verbose=0)
+    return vae, stop.best_epoch
+
+
+def compiled(data, classes, likelihood, seed, options):
+    """A new VAE."""
+    keras.utils.set_random_seed(seed)
+    both = networks(data.event_shape[0], classes, options)
+    posterior = kvae.posteriors.FullNormal(project=False)
+    vae = kvae.VAE(*both, posterior=posterior, likelihood=likelihood, objective=options.objective, seed=seed)
+    vae.compile(keras.optimizers.Adam(options.learning_rate), jit_compile=False)
+    vae.adapt(data)
+    return vae
 
 
 def miwae(options):
     """MIWAE's protocol on breast cancer."""
-    x = load_breast_cancer().data
-    x = (x - x.mean(0)) / x.std(0)
+    raw = load_breast_cancer().data
+    center, spread = raw.mean(0), raw.std(0)
+    x = (raw - center) / spread
     np.random.seed(1234)
     mask = np.ones(x.size, bool)
     mask[np.random.choice(x.size, x.size // 2, replace=False)] = False
@@ -110,20 +125,32 @@ def miwae(options):
     def error(filled):
         return np.square(filled - x)[~mask].mean()
 
+    positive = (np.where(mask, raw, 1.0) > 0.0).all(axis=0)
     columns = [kvae.evaluate.imputers.Column(str(i), "real", 0) for i in range(x.shape[1])]
     for name, impute in kvae.evaluate.imputers.IMPUTERS.items():
         print(f"| {name} | {error(impute(np.where(mask, x, np.nan), columns, 0)):.4f} |", flush=True)
-    data = kvae.data.Split(np.where(mask, x, 0.0), mask=mask)
-    total, errors = 0.0, []
-    for seed in range(options.seeds):
-        likelihood = kvae.likelihoods.Normal(per="element")
-        vae, stop = trained(data, [0] * x.shape[1], likelihood, seed, options)
-        filled = vae.impute(x, mask, samples=options.samples, seed=seed).numpy()
-        total, errors = total + filled / options.seeds, [*errors, error(filled)]
-        print(f"| VAE, seed {seed}, {stop.best_epoch} epochs | {errors[-1]:.4f} |", flush=True)
-    deviation = np.std(errors, ddof=1) if len(errors) > 1 else np.nan
-    print(f"| VAE, mean and standard deviation over {options.seeds} seeds | {np.mean(errors):.4f} ± {deviation:.4f} |")
-    print(f"| VAE, mean of {options.seeds} imputations | {error(total):.4f} |")
+    logs = np.where(positive, np.log(np.where(positive, raw, 1.0)), raw)
+    filled = kvae.evaluate.imputers.gaussian(np.where(mask, logs, np.nan), columns, 0)
+    print(f"| gaussian of logarithms | {error((np.where(positive, np.exp(filled), filled) - center) / spread):.4f} |")
+    frame = pd.DataFrame(np.where(mask, raw, np.nan), columns=[column.name for column in columns])
+    kinds = {column.name: "positive" if positive[i] else "real" for i, column in enumerate(columns)}
+    table = kvae.data.table(frame, kinds)
+    plain = kvae.data.Split(np.where(mask, x, 0.0), mask=mask)
+    variants = {
+        "normal": (plain, lambda: kvae.likelihoods.Normal(per="element"), lambda filled: filled),
+        "positive": (table.data, table.likelihood, lambda filled: (filled - center) / spread),
+    }
+    for name in options.variants:
+        data, likelihood, standardised = variants[name]
+        total, errors = np.zeros_like(x), []
+        for seed in range(options.seeds):
+            vae, epochs = trained(data, [0] * x.shape[1], likelihood, seed, options)
+            filled = standardised(vae.impute(data, samples=options.samples, seed=seed).numpy())
+            total, errors = total + filled / options.seeds, [*errors, error(filled)]
+            print(f"| VAE, {name}, seed {seed}, {epochs} epochs | {errors[-1]:.4f} |", flush=True)
+        deviation = np.std(errors, ddof=1) if len(errors) > 1 else np.nan
+        print(f"| VAE, {name}, mean and deviation over seeds | {np.mean(errors):.4f} ± {deviation:.4f} |")
+        print(f"| VAE, {name}, mean of the {options.seeds} imputations | {error(total):.4f} |", flush=True)
 
 
 def mixed(name, rate, options):
@@ -132,19 +159,19 @@ def mixed(name, rate, options):
     x, types = file["x"], [str(one) for one in file["types"]]
     bits = np.unpackbits(file[f"observed_{rate}"], count=10 * x.size).astype(bool).reshape(10, *x.shape)
     known = file["observed_true"].astype(bool).reshape(x.shape) if "observed_true" in file else np.ones(x.shape, bool)
-    frame, kinds = as_frame(x, known, types)
+    frame, kinds = as_frame(x, known, types, file["classes"])
     table = kvae.data.table(frame, kinds)
     errors, kinds_seen = [], []
     for number in range(options.masks):
         mask = bits[number] & table.mask
         whole = table.data
         data = whole.replace(mask=mask)
-        vae, stop = trained(data, table.classes, table.likelihood(), number, options)
+        vae, epochs = trained(data, table.classes, table.likelihood, number, options)
         found = kvae.evaluate.imputation(vae, whole, mask, options.baselines, options.samples, number)
         errors.append([[*found.kinds[method].values(), found.error[method]] for method in found.error])
         kinds_seen = [*found.kinds["vae"], "mean of columns"]
         told = " ".join(f"{method} {value:.4f}" for method, value in found.error.items())
-        print(f"# {name} {rate} % mask {number}: {told}; {stop.best_epoch} epochs", flush=True)
+        print(f"# {name} {rate} % mask {number}: {told}; {epochs} epochs", flush=True)
     mean = np.mean(errors, axis=0)
     error = np.std(errors, axis=0, ddof=1) / np.sqrt(len(errors)) if len(errors) > 1 else np.full_like(mean, np.nan)
     for i, kind in enumerate(kinds_seen):
@@ -152,16 +179,16 @@ def mixed(name, rate, options):
         print(f"| {name} | {rate} % | {kind} | {each} |", flush=True)
 
 
-def as_frame(x, known, types):
+def as_frame(x, known, types, classes):
     """A pandas.DataFrame of a HI-VAE table, and its kinds."""
-    import pandas as pd
-
     columns, kinds = {}, {}
     for i, kind in enumerate(types):
         name, values = f"{kind}_{i}", np.where(known[:, i], x[:, i], np.nan)
         kinds[name] = KINDS[kind]
-        if kind in ("cat", "ordinal"):
-            kinds[name] = "binary" if len(np.unique(values[known[:, i]])) == 2 else kinds[name]
+        if kind == "cat" and classes[i] == 2:
+            kinds[name] = "binary"
+        if kind == "ordinal":
+            kinds[name] = range(1, classes[i] + 1)
         if kind == "pos" and np.nanmin(values) <= 0.0:
             values = values + 1.0  # as HI-VAE does
         columns[name] = values
@@ -175,6 +202,8 @@ def main():
     parser.add_argument("--rates", type=int, nargs="*", default=[10, 20, 30, 40, 50])
     parser.add_argument("--masks", type=int, default=10)
     parser.add_argument("--baselines", nargs="*", default=["mean", "gaussian", "iterative"])
+    parser.add_argument("--variants", nargs="*", default=["normal", "positive"])
+    parser.add_argument("--refit", action="store_true")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--latent_dim", type=int, default=8)
     parser.add_argument("--hidden", type=int, nargs="*", default=[])

@@ -25,5 +25,8 @@ def of_table(schema: dict, given: dict) -> Joint:
         kind, levels = column["kind"], len(column["levels"] or ())
         name = f"{kind}_{levels}" if kind in ("categorical", "ordinal") else kind
         groups.setdefault(name, ([], levels, kind))[0].append(i)
-    made = {name: (own, given.get(kind) or _MAKE[kind](levels)) for name, (own, levels, kind) in groups.items()}
+    made = {
+        name: (own, given[kind] if kind in given else _MAKE[kind](levels))
+        for name, (own, levels, kind) in groups.items()
+    }
     return Joint(made, schema=schema)
