@@ -17,7 +17,7 @@ from kvae.numerics.arguments import flag, listed, number, shown, whole
 from kvae.numerics.arguments import seed as checked_seed
 
 _CHUNK = 4096  # rows prepared at a time where a whole split is wanted
-_DATA_KEY = 1 << 40  # keeps the noise of data apart from a model's noise of the same seed
+_DATA_KEY = 1 << 40  # keeps the noise of data apart from a model's noise, and a user's, of the same seed
 
 
 class Preparation(NamedTuple):
@@ -106,7 +106,7 @@ class Split:
         """
         share = number("share", share, above=0.0, below=1.0)
         observed_ = np.ones(np.shape(self.array), bool) if self.mask is None else self.mask
-        random = np.random.default_rng(checked_seed(seed)).random(observed_.shape)
+        random = np.random.default_rng([checked_seed(seed), _DATA_KEY]).random(observed_.shape)
         return self.replace(mask=observed_ & (random >= share))
 
     def __len__(self):

@@ -249,6 +249,9 @@ class HoldingOutTest(tf.test.TestCase):
         self.assertGreater(stats.binomtest(int(hidden.sum()), int(data.mask.sum()), 0.25).pvalue, 0.01)
         self.assertAllEqual(data.hide(0.25, seed=3).mask, train.mask)
         self.assertNotAllEqual(data.hide(0.25, seed=4).mask, train.mask)
+        holes = np.random.default_rng(3).random(data.mask.shape) >= 0.25  # a user's own, of the same seed
+        again = data.replace(mask=holes).hide(0.25, seed=3).mask
+        self.assertGreater(stats.binomtest(int((holes & ~again).sum()), int(holes.sum()), 0.25).pvalue, 0.01)
         whole = kvae.data.Split(np.zeros((4, 50))).hide(0.5)
         self.assertGreater(stats.binomtest(int((~whole.mask).sum()), 200, 0.5).pvalue, 0.01)
 
