@@ -51,6 +51,7 @@ class Column(NamedTuple):
         dtype: as the frame's package writes it.
         levels: the labels that the numbers 0, 1, ... stand for; None for the first three kinds.
         ordered, level_dtype: of a pandas category.
+        categories: a category's own levels, where it has them in another order.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Column(NamedTuple):
     levels: list | None = None
     ordered: bool = False
     level_dtype: str | None = None
+    categories: list | None = None
 
     @classmethod
     def of(cls, name: str, cells: Cells, kind: Any = None) -> "Column":
@@ -81,7 +83,8 @@ class Column(NamedTuple):
         if (kind == "binary" and len(levels) != 2) or not fewest <= len(levels) <= MOST_LEVELS:
             advice = "Leave it out." if len(levels) < 2 else "Give another kind: 'binary' for two, 'real' for numbers."
             raise ValueError(f"Column {name!r} is {kind}, but has {len(levels)} levels, {shown(levels)}. {advice}")
-        made = cls(name, kind, cells.dtype, levels, cells.ordered, cells.level_dtype)
+        other = None if cells.levels == levels else cells.levels
+        made = cls(name, kind, cells.dtype, levels, cells.ordered, cells.level_dtype, other)
         made.numbers(cells)  # raises
         return made
 

@@ -122,9 +122,9 @@ def _to_pandas(column: Column, values: np.ndarray):
 
     missing = np.isnan(values)
     if column.dtype == "category":
-        codes = np.where(missing, -1.0, values).astype(int)
-        dtype = pd.CategoricalDtype(pd.Index(column.levels, dtype=column.level_dtype), ordered=column.ordered)
-        return pd.Series(pd.Categorical.from_codes(codes, dtype=dtype))
+        levels = pd.Index(column.categories or column.levels, dtype=column.level_dtype)
+        dtype = pd.CategoricalDtype(levels, ordered=column.ordered)
+        return pd.Series(pd.Categorical.from_codes(levels.get_indexer(_named(column, values)), dtype=dtype))
     dtype = pd.api.types.pandas_dtype(column.dtype)
     if missing.any() and isinstance(dtype, np.dtype) and dtype.kind in "biu":
         raise ValueError(
@@ -141,7 +141,8 @@ def _to_pandas(column: Column, values: np.ndarray):
 def _to_polars(column: Column, values: np.ndarray):
     import polars as pl
 
-    dtype = pl.Enum(column.levels or []) if column.dtype == "Enum" else getattr(pl, column.dtype)
+    levels = column.categories or column.levels or []
+    dtype = pl.Enum(levels) if column.dtype == "Enum" else getattr(pl, column.dtype)
     if column.levels is not None:
         return pl.Series(column.name, _named(column, values), dtype=dtype)
     if dtype.is_integer():

@@ -102,6 +102,18 @@ class KindsTest(tf.test.TestCase):
         self.assertAllEqual(np.nan_to_num(made.values[:, 0], nan=9.0), [1.0, 0.0, 9.0, 2.0])
         pd.testing.assert_frame_equal(made.frame(made.values), frame)
 
+    def test_levels_in_another_order_than_those_of_a_category(self):
+        order, own = ["low", "mid", "high"], ["high", "low", "mid"]
+        cells = ["mid", None, "low", "high"]
+        for frame in (
+            pd.DataFrame({"size": pd.Categorical(cells, categories=own)}),
+            pl.DataFrame({"size": cells}, schema={"size": pl.Enum(own)}),
+        ):
+            made = table(frame, {"size": order})
+            self.assertAllEqual(np.nan_to_num(made.values[:, 0], nan=9.0), [1.0, 9.0, 0.0, 2.0])
+            check = pd.testing if isinstance(frame, pd.DataFrame) else pl.testing
+            check.assert_frame_equal(Table.from_schema(made.schema).frame(made.values), frame)
+
     def test_the_likelihood_has_each_column_in_its_group(self):
         made = table(of_pandas(), KINDS)
         student = kvae.likelihoods.StudentT()
