@@ -245,10 +245,6 @@ class Table:
     def _check(self, vae) -> None:
         """Raise a ValueError unless the model was made for these columns."""
         of = type(self).of(vae)
-        meaning = [
-            column._replace(dtype="", ordered=False, level_dtype=None, categories=None) for column in self.columns
-        ]
-        if meaning != [
-            column._replace(dtype="", ordered=False, level_dtype=None, categories=None) for column in of.columns
-        ]:
+        own, others = ([(c.name, c.kind, c.levels) for c in one.columns] for one in (self, of))
+        if own != others:
             raise ValueError(f"The model was made for another table, {of}. Take its own: kvae.data.Table.of(vae).")
