@@ -4,8 +4,9 @@ Natural logarithms, nats. Log-densities are summed over the event and averaged o
 elbo = reconstruction - kl; with beta = 1 the loss is exactly the negative ELBO. The sample axis comes first:
 z is `[S, B, D]`, log-densities are `[S, B]`, losses `[B]`.
 
-The subpackages, from top to bottom. None imports another from a line above it or from its own line. The one exception
-is `VAE.export`, which imports `kvae.export` inside the method. docs/architecture.md says what is where.
+The subpackages, from top to bottom. None imports another from a line above it or from its own line. Two methods
+are exceptions, and import when they are called: `VAE.export` imports `kvae.export`, `Table.likelihood` imports
+`kvae.likelihoods`. docs/architecture.md says what is where.
 
     sklearn                                                 an estimator of scikit-learn; imported by its name alone
     anomaly                                                 scores of strange rows, p-values, their detector

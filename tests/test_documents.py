@@ -68,6 +68,18 @@ class ReadmeTest(tf.test.TestCase):
         self.assertTrue(np.isin(names["alarms"], (-1, 1)).all())
 
     @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore:The effective sample size")
+    def test_python_of_the_tables_runs(self):
+        (block,) = self.blocks("python", "docs/tables.md")
+        names: dict = {}
+        with inside(self.create_tempdir().full_path):
+            exec(compile(block, "tables.md", "exec"), names)
+            self.assertEqual(sorted(os.listdir()), ["people.keras", "saved_models"])
+        self.assertFalse(names["filled"].isna().any(axis=None))
+        self.assertAllEqual(names["filled"].dtypes, names["drawn"].dtypes)
+        self.assertLess(names["errors"].error["vae"], names["errors"].error["mean"])
+
+    @pytest.mark.slow
     def test_python_of_the_dynamics_runs(self):
         first, second = self.blocks("python", "docs/dynamics.md")
         names: dict = {}

@@ -173,6 +173,18 @@ def test_anomaly_finds_malignant_cells(tmp_path, monkeypatch):
     assert "p_value" in tf.saved_model.load("models/1").signatures["score"].structured_outputs
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The effective sample size")
+def test_table_is_filled_in_better_than_by_means(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = program("table").run(epochs=100, samples=50, saved_models="models")
+    assert found["vae"] < 0.7 * found["mean"]
+    columns = kvae.data.Table.of(kvae.load_model("runs/table/model.keras")).columns
+    assert [column.kind for column in columns[-2:]] == ["ordinal", "binary"]
+    assert len((tmp_path / "runs/table/filled.csv").read_text().splitlines()) == 570
+    assert "elbo" in tf.saved_model.load("models/1").signatures["score"].structured_outputs
+
+
 @pytest.mark.parametrize("given", [{"alpha": 0.01}, {"alpha": 0.0}, {"alpha": 1.0}, {"fdr": 0.0}, {"fdr": 1.0}])
 def test_anomaly_checks_its_levels_before_it_trains(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -184,7 +196,7 @@ def test_anomaly_checks_its_levels_before_it_trains(given, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "name",
     [
-        *("train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress"),
+        *("train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress", "table", "launch_local"),
         *(f"documents/{name}" for name in ("autoencoder", "beta_and_k", "code_length", "decoder_scale")),
     ],
 )
@@ -213,6 +225,7 @@ def test_help_lists_every_flag(name, tmp_path):
     ("export", ("--model", "m.keras", "--saved_models", "file"), "export.py: file cannot be written to"),
     ("anomaly", ("--output", "file/detector.keras"), "anomaly.py: file cannot be written to"),
     ("anomaly", ("--score", "likelihood"), "value should be one of <log_likelihood|elbo|reconstruction|typicality>"),
+    ("table", ("--output", "file/run"), "table.py: file/run cannot be written to: "),
     ("compress", ("--model", "m.keras", "--output", "o"), "Give one of --encode and --decode."),
     ("compress", ("--model", "m.keras", "--encode", "a.npy", "--output", "o"), "compress.py: There is no a.npy. Giv"),
     ("documents/beta_and_k", ("--hidden", "a"), "--hidden takes whole numbers, such as 64,64, got a."),

@@ -102,17 +102,22 @@ GOOD = {
     "likelihoods.Joint": {"groups": "{'a': (range(4), kvae.likelihoods.Bernoulli())}"},
     "likelihoods.ZeroInflated": {"likelihood": "kvae.likelihoods.Poisson()"},
     "posteriors.FiniteScalar": {"levels": "(3,)"}, "posteriors.VectorQuantized": {"codes": "4", "dim": "1"},
-    "networks.FirstGroup": {"size": "1"},
+    "networks.FirstGroup": {"size": "1"}, "networks.OneHot": {"classes": "(0, 2, 0)"},
     "networks.mlp": {"event_shape": "(4,)", "latent_dim": "2", "hidden": "(3,)"},
     "networks.conv": {"event_shape": "(4, 4, 1)", "latent_dim": "2", "filters": "(2,)", "dense": "3"},
     "networks.resnet": {"event_shape": "(4, 4, 1)", "latent_dim": "2", "filters": "(2,)", "dense": "3"},
     "data.Split": {"array": "X"}, "data.Split.replace": {"array": "X"}, "data.Split.first": {"n": "3"},
     "data.Split.part": {"rows": "[0, 2]"}, "data.Split.chunks": {}, "data.Split.order": {"seed": "0", "epoch": "1"},
     "data.Split.dataset": {}, "data.folder": {"path": "'photos'"}, "data.from_arrays": {"x_train": "X"},
-    "data.load": {"name": "'digits'"},
+    "data.load": {"name": "'digits'"}, "data.Split.hide": {},
+    "data.table": {"frame": "frame"}, "data.Table": {"package": "'pandas'", "columns": "tabled.columns"},
+    "data.Table.from_schema": {"schema": "tabled.schema"}, "data.Table.of": {"vae": "of_table"},
+    "data.Table.likelihood": {}, "data.Table.encode": {"frame": "frame"}, "data.Table.frame": {"x": "tabled.values"},
+    "data.Table.impute": {"vae": "of_table", "frame": "frame", "samples": "3"},
+    "data.Table.reconstruct": {"vae": "of_table", "frame": "frame"}, "data.Table.sample": {"vae": "of_table", "n": "3"},
     "callbacks.BestCheckpoint": {"filepath": "'new.keras'", "monitor": "'loss'"},
     "callbacks.Checkpoint": {"filepath": "'new.keras'"}, "callbacks.Diagnose": {"data": "X", "say": "str"},
-    "callbacks.Frames": {},
+    "callbacks.Frames": {}, "callbacks.HeldOutCells": {"data": "X", "mask": "X > 0", "every": "1", "samples": "3"},
     "evaluate.Gaussian": {"mean": "np.zeros(4)", "covariance": "np.eye(4)"}, "evaluate.Gaussian.fit": {"data": "X"},
     "evaluate.Gaussian.log_prob": {"data": "X"}, "evaluate.Gaussian.impute": {"x": "X"},
     "evaluate.ais": {"vae": "vae", "data": "X"} | CHAINS, "evaluate.sandwich": {"vae": "vae", "n": "3"} | CHAINS,
@@ -126,6 +131,7 @@ GOOD = {
     "evaluate.diagnose": {"vae": "vae", "data": "X", "samples": "2", "probe_steps": "2"},
     "evaluate.gaps": DRAWS | {"steps": "2", "draws": "2"},
     "evaluate.gaussian": {"vae": "vae", "train": "X", "test": "X"},
+    "evaluate.imputation": {"vae": "vae", "data": "X", "mask": "X > 0", "samples": "3"},
     "evaluate.independent_pixels": {"vae": "vae", "train": "X", "test": "X"},
     "evaluate.kl_per_dimension": {"vae": "vae", "data": "X"}, "evaluate.log_likelihood": DRAWS,
     "evaluate.log_likelihood_per_example": DRAWS, "evaluate.rate": DRAWS, "evaluate.summary": DRAWS,
@@ -175,7 +181,8 @@ CONDITIONAL = {
 }  # fmt: skip
 CHANGING = ("compile", "fit", "fit_prior", "train_on_batch", "adapt")  # the model, which is then put back
 
-_OWNERS = ("VAE", "Split", "Gaussian", "Detector", "Dynamics", "PODRegression")  # of methods
+_OWNERS = ("VAE", "Split", "Table", "Gaussian", "Detector", "Dynamics", "PODRegression")  # of methods
+_ALONE = ("evaluate.Gaussian.fit", "anomaly.Detector.load", "data.Table.from_schema", "data.Table.of")
 
 
 class World:
@@ -224,6 +231,10 @@ class World:
         self.dynamics.adapt(self.names["T"])
         self.dynamics_weights = self.dynamics.get_weights()
         self.regression = kvae.dynamics.PODRegression(2, degree=1).fit(self.names["T"])
+        frame = pd.DataFrame({"a": self.names["X"][:, 0], "n": self.names["Y"], "c": list("xyz" * 8)})
+        self.table = kvae.data.table(frame.assign(a=frame["a"].where(frame["a"] > -1.0)))
+        of_table = kvae.VAE(*kvae.networks.mlp((3,), 2, hidden=(3,)), likelihood=self.table.likelihood())
+        self.names |= {"frame": frame, "tabled": self.table, "of_table": of_table}
         self.gaussian = kvae.evaluate.Gaussian(np.zeros(4), np.eye(4))
         self.detector = kvae.anomaly.Detector(self.vae, "reconstruction").calibrate(self.names["X"] + 1.0)
 
@@ -280,13 +291,13 @@ class World:
 
     def _bound(self, name: str, function: Callable) -> Callable:
         *_, owner, last = ("", "", *name.split("."))
-        if name in ("evaluate.Gaussian.fit", "anomaly.Detector.load") or owner not in _OWNERS:
+        if name in _ALONE or owner not in _OWNERS:
             return function
         if name == "data.Split.replace":
             return _replace
         split = kvae.data.Split(self.names["X"], self.names["Y"])
         on = {"VAE": self.vae, "Split": split, "Gaussian": self.gaussian, "Detector": self.detector,
-              "Dynamics": self.dynamics, "PODRegression": self.regression}[owner]  # fmt: skip
+              "Dynamics": self.dynamics, "PODRegression": self.regression, "Table": self.table}[owner]  # fmt: skip
         return getattr(on, last)
 
 

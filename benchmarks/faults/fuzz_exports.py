@@ -20,7 +20,8 @@ HOOKS = {
     "path",
 }  # fmt: skip
 METHODS = {  # the other classes' methods are hooks
-    "data": {"Split"}, "evaluate": {"Gaussian"}, "anomaly": {"Detector"}, "dynamics": {"Dynamics", "PODRegression"},
+    "data": {"Split", "Table"}, "evaluate": {"Gaussian"}, "anomaly": {"Detector"},
+    "dynamics": {"Dynamics", "PODRegression"},
 }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def is_pipeline(x) -> bool:
     """Whether x gives batches one after the other: a dataset, a PyDataset, a generator, a PyTorch DataLoader."""
     if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset, keras.utils.PyDataset)):
         return True
-    if _library(x) == "torch" and hasattr(x, "dataset"):
+    if library(x) == "torch" and hasattr(x, "dataset"):
         return True
     return inspect.isgenerator(x) or (isinstance(x, collections.abc.Iterator) and not hasattr(x, "__array__"))
 
@@ -90,7 +90,7 @@ def table(value, what: str = "x") -> Table:
     reader = {
         "pandas": _pandas, "polars": _polars, "xarray": _xarray, "torch": _torch, "scipy": _scipy,
         "tensorflow": _tensorflow,
-    }.get(_library(value))  # fmt: skip
+    }.get(library(value))  # fmt: skip
     if reader is not None:
         return reader(value, what)
     if isinstance(value, (list, tuple)):
@@ -106,7 +106,8 @@ def table(value, what: str = "x") -> Table:
     return Table(_numbers(values, what))
 
 
-def _library(value) -> str:
+def library(value) -> str:
+    """The package that a value comes from, of those that are known here, or ""."""
     for kind in type(value).__mro__:
         root = kind.__module__.partition(".")[0]
         if root in ("pandas", "polars", "xarray", "torch", "scipy", "tensorflow"):

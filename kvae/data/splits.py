@@ -17,7 +17,7 @@ from kvae.numerics.arguments import flag, listed, number, shown, whole
 from kvae.numerics.arguments import seed as checked_seed
 
 _CHUNK = 4096  # rows prepared at a time where a whole split is wanted
-_DATA_KEY = 1 << 40  # keeps the noise of data apart from a model's noise of the same seed
+_DATA_KEY = 1 << 40  # keeps the noise of data apart from a model's noise, and a user's, of the same seed
 
 
 class Preparation(NamedTuple):
@@ -98,6 +98,16 @@ class Split:
         rows = _rows(rows, len(self))
         arrays = {name: getattr(self, name) for name in ("array", "y", "sample_weight", "mask")}
         return self.replace(**{name: part_of(array, rows) for name, array in arrays.items() if array is not None})
+
+    def hide(self, share: float = 0.1, seed: int = 0) -> "Split":
+        """The same rows with a random share of the values that were observed masked, by the seed.
+
+        What is hidden, `split.mask & ~split.hide().mask`, tells when to stop: `kvae.callbacks.HeldOutCells`.
+        """
+        share = number("share", share, above=0.0, below=1.0)
+        observed_ = np.ones(np.shape(self.array), bool) if self.mask is None else self.mask
+        random = np.random.default_rng([checked_seed(seed), _DATA_KEY]).random(observed_.shape)
+        return self.replace(mask=observed_ & (random >= share))
 
     def __len__(self):
         return len(self.array)

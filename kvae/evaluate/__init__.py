@@ -8,6 +8,7 @@ from kvae.evaluate.diagnosis import Diagnosis, diagnose
 from kvae.evaluate.disentanglement import DCI, dci, factor_vae_score, mutual_information_gap, sap
 from kvae.evaluate.estimates import Estimate, bits_per_dim
 from kvae.evaluate.gaussian import Gaussian, gaussian
+from kvae.evaluate.imputation import Imputation, imputation
 from kvae.evaluate.inference_gaps import gaps
 from kvae.evaluate.latent_dimensions import collapse, collapsed, kl_per_dimension
 from kvae.evaluate.nearest_neighbours import knn_accuracy
@@ -31,6 +32,7 @@ __all__ = [
     "Diagnosis",
     "Estimate",
     "Gaussian",
+    "Imputation",
     "LogLikelihoods",
     "RateDistortion",
     "Scores",
@@ -47,6 +49,7 @@ __all__ = [
     "factor_vae_score",
     "gaps",
     "gaussian",
+    "imputation",
     "independent_pixels",
     "kl_per_dimension",
     "knn_accuracy",

@@ -13,6 +13,7 @@ from kvae.evaluate.estimates import Estimate, mean_of
 from kvae.models.resolve import check_model
 from kvae.numerics import arguments
 
+_FLOATS = 1_000_000  # of matrices at a time
 _SINGULAR = 1e-12  # the smallest eigenvalue of a correlation matrix that is not called 0
 
 
@@ -164,19 +165,29 @@ def _em(x, mask, added, steps: int, tolerance: float) -> tuple[np.ndarray, np.nd
 
 def _conditionals(x, mask, covariance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Under N(0, S): log p(x_o) `[N]`, x with E[x_m|x_o] where missing, and the sum of all Cov[x_m|x_o], `[D, D]`."""
+    size = len(covariance)
     log_density, filled, total = np.zeros(len(x)), np.where(mask, x, 0.0), np.zeros_like(covariance)
     patterns, which = np.unique(mask, axis=0, return_inverse=True)
     order = np.argsort(which.ravel(), kind="stable")
-    groups = np.split(order, np.cumsum(np.bincount(which.ravel()))[:-1])
-    for pattern, rows in zip(patterns, groups, strict=True):
-        seen, missing = np.flatnonzero(pattern), np.flatnonzero(~pattern)
-        within = covariance[np.ix_(missing, missing)]
-        if len(seen):
-            log_density[rows], white, factor = log_normal(x[np.ix_(rows, seen)], covariance[np.ix_(seen, seen)])
-            weights = np.linalg.solve(factor, covariance[np.ix_(seen, missing)])  # [o, m]
-            filled[np.ix_(rows, missing)] = white.T @ weights
-            within = within - weights.T @ weights
-        total[np.ix_(missing, missing)] += len(rows) * within
+    ends = np.cumsum(np.bincount(which.ravel()))
+    at_a_time = max(1, _FLOATS // size**2)
+    for first in range(0, len(patterns), at_a_time):
+        seen = patterns[first : first + at_a_time]
+        begin = ends[first - 1] if first else 0
+        rows = order[begin : ends[first + len(seen) - 1]]
+        both, neither = seen[:, :, None] & seen[:, None], ~(seen[:, :, None] | seen[:, None])
+        within = np.where(both, covariance, np.eye(size))  # S_oo, and 1 on the diagonal where missing
+        precision = np.where(both, np.linalg.inv(within), 0.0)
+        log_scale = np.log(np.diagonal(np.linalg.cholesky(within), axis1=1, axis2=2)).sum(axis=1)
+        count = np.bincount(which.ravel()[rows] - first, minlength=len(seen))
+        rest = covariance - covariance @ precision @ covariance
+        total += np.einsum("p,pij->ij", count, np.where(neither, rest, 0.0))
+        for part in np.array_split(rows, -(-len(rows) // at_a_time)):
+            own = which.ravel()[part] - first
+            weighted = np.einsum("nij,nj->ni", precision[own], filled[part])  # S_oo^-1 x_o
+            square = np.einsum("ni,ni->n", weighted, filled[part])
+            log_density[part] = -0.5 * (square + mask[part].sum(axis=1) * math.log(2.0 * math.pi)) - log_scale[own]
+            filled[part] = np.where(mask[part], x[part], weighted @ covariance)
     return log_density, filled, total
 
 

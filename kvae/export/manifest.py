@@ -36,6 +36,7 @@ def manifest(vae, model: Path, samples: int, results: dict) -> dict:
         "condition_shape": None if vae.condition_shape is None else list(vae.condition_shape),
         "support": {"name": support.name, "low": _number(support.low), "high": _number(support.high)}
         | {"integer": support.integer},
+        "schema": vae.likelihood.schema,
         "unit": "nats",
         "measure": vae.likelihood.measure,
         "log_likelihood_samples": samples if vae.posterior.has_density else None,

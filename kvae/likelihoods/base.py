@@ -43,6 +43,7 @@ class Likelihood(Family):
     event_shape: tuple[int, ...]
     shared_axes: int  # how many axes of the event the projection treats alike, those of a feature map
     columns: tuple[str, ...] | None = None  # of x, where the model was fitted to a data frame
+    schema: dict | None = None  # of the `kvae.data.Table` that it was made for
 
     def __init__(self, project: bool = True, kernel_size: int = 1, name: str | None = None, dtype: str | None = None):
         super().__init__(project=project, name=name, dtype=dtype)
@@ -211,6 +212,18 @@ class Likelihood(Family):
         mean = mean_of(lambda x: x).reshape(-1, bias.shape[0]).mean(axis=0)
         bias.assign(self.matching(np.clip(mean, 1e-3, 1.0 - 1e-3) if self.support.high == 1.0 else mean))
 
+    def point(self, p, weight=None):
+        """The best single x for p, `[B, *event_shape]`: a value that belongs to the support.
+
+        The mean, rounded where x are integers; of classes the most likely one, of grades the median.
+
+        Args:
+            p: of the batch `[B]`; with weights of the batch `[S, B]`, of which p is a mixture.
+            weight: `[S, B]`, with the sum 1 over S.
+        """
+        mean = mixed(weight, p.mean())
+        return tf.round(mean) if self.support.integer else mean
+
     def masses(self, p, first, width: int):
         """What `kvae.compress` codes integers by: p(k) of each element for k = first, ..., first + width - 1.
 
@@ -234,3 +247,8 @@ class Likelihood(Family):
     def draw(self, p, uniform):
         """A sample of x from p, out of uniform numbers of the same shape, `[..., *event_shape]`."""
         raise undefined(self, "draw")
+
+
+def mixed(weight, values):
+    """The mean of values `[S, B, ...]` by weights `[S, B]`; without weights the values."""
+    return values if weight is None else tf.einsum("sb,sb...->b...", weight, values)

@@ -38,3 +38,7 @@ class Categorical(Levels):
     def estimated(self, mean_of, least=0.0):
         """The logarithms of the frequencies, which are at least `least` / K."""
         return list(np.log(self._frequencies(mean_of, least)))
+
+    def point(self, p, weight=None):
+        """The most likely class."""
+        return tf.cast(tf.argmax(self._mixed_levels(p, weight), axis=-1), self.compute_dtype)

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.data import support
+from kvae.likelihoods.base import mixed
 from kvae.likelihoods.standardized import Standardized
 from kvae.numerics.arguments import whole
 
@@ -108,3 +109,8 @@ class Levels(Integers):
         """How often each level occurs, at least `least` / K: `[K, ...]`."""
         counted = [mean_of(lambda x, level=level: x == level) for level in range(self.levels)]
         return np.maximum(np.stack(counted), least / self.levels)
+
+    def _mixed_levels(self, p, weight):
+        """The probabilities of all levels, `[B, *event_shape, K]`, for the arguments of `point`."""
+        mean = p.mean()
+        return mixed(weight, self.masses(p, tf.zeros_like(mean), self.levels))

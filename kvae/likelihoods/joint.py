@@ -38,16 +38,27 @@ class Joint(Likelihood):
             one group. The likelihoods are copied, as they are before they are built.
         project: with False the decoder's output is the parameters of the first group, then of the second, ..., along
             the last axis.
+        schema: of the `kvae.data.Table` that it was made for, which gives it.
         name, dtype: see `kvae.families.Part`.
 
     Raises:
         ValueError: for columns that are in no group or in two, and for rows of another number of columns.
     """
 
-    def __init__(self, groups: Mapping, project: bool = True, name: str | None = None, dtype: str | None = None):
+    def __init__(
+        self,
+        groups: Mapping,
+        project: bool = True,
+        schema: dict | None = None,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
         super().__init__(project=project, name=name, dtype=dtype)
         if not isinstance(groups, Mapping) or not groups:
             raise ValueError(f"groups must be a dictionary of name to (columns, likelihood), got {shown(groups)}.")
+        if schema is not None and not isinstance(schema, Mapping):
+            raise ValueError(f"schema must be that of a kvae.data.Table, or None, got {shown(schema)}.")
+        self.schema = None if schema is None else dict(schema)
         made = {name: self._group(name, group) for name, group in groups.items()}
         every = sorted(column for columns, _ in made.values() for column in columns)
         if every != list(range(len(every))):
@@ -97,7 +108,8 @@ class Joint(Likelihood):
             name: [list(columns), keras.saving.serialize_keras_object(_copy(part, project=True))]
             for name, (columns, part) in self.groups.items()
         }
-        return {"groups": groups, "project": self.project, "name": self.name, "dtype": self.compute_dtype}
+        config = {"groups": groups, "project": self.project, "name": self.name, "dtype": self.compute_dtype}
+        return config | {"schema": self.schema}
 
     @classmethod
     def from_config(cls, config):
@@ -197,6 +209,10 @@ class Joint(Likelihood):
         for columns, part in self.groups.values():
             if part.project or part.has_unit:
                 part.adapt(_mean_of(mean_of, columns))
+
+    def point(self, p, weight=None):
+        """That of each group."""
+        return self.order.join([part.point(group, weight) for part, group in self._each(p)])
 
     def draw(self, p, uniform):
         """A sample of each group."""

@@ -66,3 +66,8 @@ class Ordinal(Levels):
         frequencies = self._frequencies(mean_of, least)
         self._cut((frequencies / frequencies.sum(axis=0)).reshape(self.levels, *self.unit_shape))
         return [np.zeros(frequencies.shape[1:])]
+
+    def point(self, p, weight=None):
+        """The median: the smallest level k with P(X <= k) >= 1/2."""
+        below = tf.cumsum(self._mixed_levels(p, weight), axis=-1)[..., :-1] < 0.5
+        return tf.reduce_sum(tf.cast(below, self.compute_dtype), axis=-1)

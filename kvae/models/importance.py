@@ -106,32 +106,34 @@ class ImportanceSampler:
         eps = tf.reshape(noise.many_normals(seed, noise.IMPORTANCE, first, rows * count, size), [rows, count, size])
         return self._function(self._terms_in_cache, jit_compile=True)(batch, parameters, eps)
 
-    def imputed(self, batch: Batch, samples: int, seed: int, count: int | None) -> tf.Tensor:
+    def imputed(self, batch: Batch, samples: int, seed: int, output: str, count: int) -> tf.Tensor:
         """x with its missing values filled in `[n, B, *event_shape]`, see `kvae.VAE.impute`; need not be prepared.
 
-        `count` is the number of draws; None is for the mean, n = 1.
+        `count` is the number n of draws, for the output "sample"; otherwise n = 1.
         """
         chunk_size, parts, effective = self.at_a_time(samples), [], []
         for first in range(0, len(batch.x), chunk_size):
             part = self.vae.prepared(batch.map(lambda array, rows=slice(first, first + chunk_size): array[rows]))
             rows, size = len(part.x), math.prod(self.vae.event_shape)
             eps, uniform = self.normals(seed, first * samples, rows, samples), None
-            if count is not None:
+            if output == "sample":
                 uniform = noise.uniform(seed, noise.PIXELS, first, rows, count * (1 + size), part.x.dtype)
                 uniform = tf.transpose(tf.reshape(uniform, [rows, count, 1 + size]), [1, 0, 2])
-            filled, ess = self._function(self._imputed)(part, self.parameters(part), eps, uniform)
+            filled, ess = self._function(self._imputed)(part, self.parameters(part), eps, uniform, output)
             parts.append(filled)
             effective.append(ess)
         effect, remedy = "bands of draws are too narrow there", "Give more samples=."
         warn_of_few(tf.concat(effective, axis=0), samples, effect, remedy, stacklevel=4)
         return tf.concat(parts, axis=1)
 
-    def _imputed(self, batch, parameters, eps, uniform):
+    def _imputed(self, batch, parameters, eps, uniform, output):
         likelihood = self.vae.likelihood
         z, log_ratio = self.drawn(batch, parameters, eps)
         p = likelihood.distribution(self.vae.decode_features(z, batch.condition))
         weight = tf.nn.softmax(likelihood.log_prob(p, batch.x, batch.mask) + log_ratio, axis=0)  # [S, B]
-        if uniform is None:
+        if output == "point":
+            filling = likelihood.point(p, weight)[None]
+        elif output == "mean":
             filling = tf.einsum("sb,sb...->b...", weight, p.mean())[None]
         else:  # z_k by its weight: k is the number of partial sums below a uniform number
             below = tf.cumsum(weight, axis=0)[:-1, None] < uniform[None, :, :, 0]  # [S - 1, n, B]

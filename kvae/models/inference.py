@@ -177,7 +177,9 @@ class Inference(LatentVariableModel):
             samples: how many z for each x, all decoded at once. The draws for example i are a function of (seed, i,
                 samples).
             seed: of the draws.
-            output: "mean", or "sample" for a draw: one of the z_k by its weight, and x from p(x|z_k).
+            output: "mean"; "point" for the mean of numbers, rounded where x are integers, the most likely class and the
+                median grade, which all belong to the support; or "sample" for a draw: one of the z_k by its weight, and
+                x from p(x|z_k).
             condition: as in `encode`.
             draws: how many draws of each x, from one pass, for output="sample": `[draws, B, *event_shape]`; by default
                 one, without that axis.
@@ -189,17 +191,17 @@ class Inference(LatentVariableModel):
         arXiv 1812.02633.
         """
         resolve.check_continuous(self, "impute")
-        output = arguments.choice("output", output, ("mean", "sample"))
+        output = arguments.choice("output", output, ("mean", "point", "sample"))
         samples, seed = arguments.whole("samples", samples, 1), arguments.seed(seed)
-        if draws is not None and output == "mean":
-            raise ValueError("impute(draws=...) goes with output='sample': the mean is one.")
+        if draws is not None and output != "sample":
+            raise ValueError(f"impute(draws=...) goes with output='sample': the {output} is one.")
         count = 1 if draws is None else arguments.whole("draws", draws, 1)
         if is_symbolic(x):
             raise ValueError("impute is not for compiled functions: call it with arrays.")
         batch = self._examples(x, condition, mask, nan_is_missing=True)
         if batch.mask is None:
             batch = batch._replace(mask=np.ones(np.shape(batch.x), bool))
-        found = ImportanceSampler.of(self).imputed(batch, samples, seed, None if output == "mean" else count)
+        found = ImportanceSampler.of(self).imputed(batch, samples, seed, output, count)
         return found[0] if draws is None else found
 
     # ---- what goes in ----

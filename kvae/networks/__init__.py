@@ -7,6 +7,7 @@ serves every family. They are ordinary Keras models; a pair of your own does as 
 from kvae.networks.convolutional import conv
 from kvae.networks.dense import mlp
 from kvae.networks.first_group import FirstGroup
+from kvae.networks.one_hot import OneHot
 from kvae.networks.residual import resnet
 
-__all__ = ["FirstGroup", "conv", "mlp", "resnet"]
+__all__ = ["FirstGroup", "OneHot", "conv", "mlp", "resnet"]

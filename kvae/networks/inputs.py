@@ -8,13 +8,13 @@ import tensorflow as tf
 from kvae.numerics.arguments import flag, is_number, shown, sizes, whole
 
 
-def encoder_inputs(event_shape, condition, mask: bool, place: Callable):
-    """x where `place` puts it, with the mask beside; the condition or None; and the network's inputs."""
-    x, given = keras.Input(event_shape, name="x"), _condition(condition)
+def encoder_inputs(event_shape, condition, mask: bool, place: Callable, place_x: Callable | None = None):
+    """x where `place` (or `place_x`) puts it, the mask beside; the condition or None; and the network's inputs."""
+    x, given, place_x = keras.Input(event_shape, name="x"), _condition(condition), place_x or place
     if not flag("mask", mask):
-        return place(x), given, x if given is None else [x, given]
+        return place_x(x), given, x if given is None else [x, given]
     seen = keras.Input(event_shape, name="mask")
-    h = keras.layers.Concatenate(name="with_mask")([place(x), place(seen)])
+    h = keras.layers.Concatenate(name="with_mask")([place_x(x), place(seen)])
     return h, given, [x, seen] if given is None else [x, given, seen]
 
 

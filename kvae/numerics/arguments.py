@@ -140,9 +140,13 @@ def listed(name: str, value) -> tuple:
         ValueError: for anything else.
     """
     many = isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict))
-    if not many or getattr(value, "ndim", 1) != 1:
+    try:
+        found = tuple(value) if many and getattr(value, "ndim", 1) == 1 else None
+    except TypeError:  # a tensor's variable without axes
+        found = None
+    if found is None:
         raise ValueError(f"{name} must be a list, got {shown(value)}.")
-    return tuple(value)
+    return found
 
 
 def choice(name: str, value, choices: Sequence) -> Any:

@@ -22,13 +22,15 @@ from tests.messages import (
     about_own_parts,
     about_plots,
     about_sources,
+    about_tables,
     about_training,
     sites,
 )
 
 TABLES = (
     about_anomalies, about_batches, about_codes, about_compression, about_data, about_dynamics, about_estimates,
-    about_files, about_models, about_numbers, about_own_parts, about_plots, about_sources, about_training,
+    about_files, about_models, about_numbers, about_own_parts, about_plots, about_sources, about_tables,
+    about_training,
 )  # fmt: skip
 ROWS = [
     pytest.param(place, *row, id=f"{place}-{number}")

@@ -406,7 +406,7 @@ class ErrorsTest(tf.test.TestCase, parameterized.TestCase):
         vae = model()
         with self.assertRaisesRegex(ValueError, "samples must be at least 1, got 0"):
             vae.impute(X, MASK, samples=0)
-        with self.assertRaisesRegex(ValueError, "'mean' or 'sample', got 'median'"):
+        with self.assertRaisesRegex(ValueError, "'mean', 'point' or 'sample', got 'median'"):
             vae.impute(X, MASK, output="median")
         with self.assertRaisesRegex(ValueError, "explains x in {0, 1}, but x"):
             vae.impute(HOLES, np.ones_like(MASK))

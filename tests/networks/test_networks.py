@@ -139,6 +139,21 @@ class ResnetTest(tf.test.TestCase, parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, message):
             kvae.networks.resnet((8, 8, 1), 2, **arguments)
 
+    def test_classes_are_seen_one_hot(self):
+        """Numbers first, as they came; of the classes what `Categorical` shows, k / (K - 1)."""
+        layer = kvae.networks.OneHot((0, 3, 0, 2))
+        x = np.array([[0.5, 0.5, -2.0, 1.0], [7.0, 1.0, 0.0, 0.0], [1.0, 0.0, 3.0, 1.0]], np.float32)
+        expected = [[0.5, -2, 0, 1, 0, 0, 1], [7, 0, 0, 0, 1, 1, 0], [1, 3, 1, 0, 0, 0, 1]]
+        self.assertAllEqual(layer(x), expected)
+        self.assertEqual(layer.compute_output_shape((None, 4)), (None, 7))
+        encoder, _ = kvae.networks.mlp((4,), 2, hidden=(5,), mask=True, classes=(0, 3, 0, 2))
+        self.assertEqual(encoder.count_params(), (7 + 4) * 5 + 5)
+        again = keras.Model.from_config(encoder.get_config())
+        again.set_weights(encoder.get_weights())
+        self.assertAllEqual(again([x, x > 0.0]), encoder([x, x > 0.0]))
+        plain, _ = kvae.networks.mlp((4,), 2, hidden=(5,), classes=(0, 0, 0, 0))
+        self.assertEqual(plain.count_params(), 4 * 5 + 5)
+
 
 def _branch(add):
     """The layers between a block's addition and the one before it, the shortcut's own among them."""
