@@ -196,18 +196,7 @@ def test_anomaly_checks_its_levels_before_it_trains(given, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "train",
-            "evaluate",
-            "compare",
-            "sample",
-            "export",
-            "anomaly",
-            "dynamics",
-            "compress",
-            "table",
-            "launch_local",
-        ),
+        *("train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress", "table"),
         *(f"documents/{name}" for name in ("autoencoder", "beta_and_k", "code_length", "decoder_scale")),
     ],
 )

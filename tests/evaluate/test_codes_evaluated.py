@@ -105,6 +105,7 @@ class EvaluatedTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(found["cap"].mean, math.log(200))
 
     @parameterized.named_parameters((name, name) for name in POSTERIORS)
+    @pytest.mark.slow
     def test_refused(self, name):
         """What needs a density or a bijector, each in a sentence; what needs neither runs."""
         vae = model(name)

@@ -64,7 +64,7 @@ class LinearTest(tf.test.TestCase):
         gain = self.covariance[np.ix_(~SEEN, SEEN)] @ np.linalg.inv(self.covariance[np.ix_(SEEN, SEEN)])
         expected = M[~SEEN] + (self.x[:, SEEN] - M[SEEN]) @ gain.T
         vae = exact()
-        self.assertAllClose(vae.reconstruct(self.x, mask=self.mask)[:, ~SEEN], expected, rtol=1e-5, atol=1e-5)
+        self.assertAllClose(vae.reconstruct(self.x, mask=self.mask).numpy()[:, ~SEEN], expected, rtol=1e-5, atol=1e-5)
         gaussian = kvae.evaluate.Gaussian(M, self.covariance)
         self.assertAllClose(gaussian.impute(self.x, self.mask)[:, ~SEEN], expected, rtol=1e-5, atol=1e-5)
         draws = 4000

@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -48,6 +49,7 @@ ENDPOINTS = ("serving_default", "encode", "decode", "reconstruct", "sample", "sc
 
 
 class ExportTest(tf.test.TestCase, parameterized.TestCase):
+    @pytest.mark.slow
     def test_reader_without_kvae(self):
         path = self.create_tempdir().full_path
         vae = make_vae("conv_odd", posterior=kvae.posteriors.FullNormal, likelihood=kvae.likelihoods.Bernoulli)

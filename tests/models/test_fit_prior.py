@@ -113,6 +113,7 @@ class FitPriorTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(fit.history[-50:].mean(), fit.history[:5].mean() + 0.02)
         self.assertTrue(np.isfinite(fit.history).all())
 
+    @pytest.mark.slow
     def test_steps_that_go_too_far_are_taken_back(self):
         """Of 200 codes a transformer learns each by heart. By those held out it is kept where it is best on others."""
         x = np.random.default_rng(0).normal(size=(600, 6)).astype(np.float32)
@@ -142,6 +143,7 @@ class FitPriorTest(tf.test.TestCase, parameterized.TestCase):
         vae.fit_prior(X[:400], kvae.priors.VampPrior(5), steps=1)
         self.assertLen(seen[0], 100)  # up to a quarter
 
+    @pytest.mark.slow
     def test_steps_that_diverge_are_an_error(self):
         vae = made()
         before = [w.numpy() for w in vae.weights]

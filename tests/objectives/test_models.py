@@ -75,6 +75,7 @@ class VampPriorTest(tf.test.TestCase, parameterized.TestCase):
         ("total_correlation", lambda: kvae.objectives.TotalCorrelation(dataset_size=24)),
         ("mmd", lambda: kvae.objectives.MMD(samples=2)),
     )
+    @pytest.mark.slow
     def test_xla(self, make):
         """A prior made of the encoder's posteriors, without a bijector: compiled by XLA as without."""
         logs = [
