@@ -26,7 +26,7 @@ def program():
     sys.path[:] = path
 
 
-@pytest.mark.parametrize("calls", [40, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("calls", [25, pytest.param(150, marks=pytest.mark.slow)])
 def test_some_calls(program, calls):
     """Of a third of the targets; of each target one or two."""
     records = program.run(calls, seed=3)
@@ -52,6 +52,7 @@ def test_good_calls_are_right(program, tmp_path, monkeypatch):
         shutil.rmtree("new", ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_calls_are_a_function_of_the_seed(program):
     one, again, other = (program.plans(220, seed) for seed in (0, 0, 1))
     assert one == again != other

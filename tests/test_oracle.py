@@ -4,6 +4,7 @@ import math
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from absl.testing import parameterized
@@ -105,6 +106,7 @@ class LinearTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(math.sqrt(sum(float(tf.reduce_sum(g**2)) for g in gradients)), 1e-5)
 
     @parameterized.named_parameters((scale, scale) for scale in ("learned", "optimal"))
+    @pytest.mark.slow
     def test_training_reaches_it(self, scale):
         """Within 0.05 nats of 17.4519 after training."""
         x = digits().astype(np.float32)

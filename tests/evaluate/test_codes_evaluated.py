@@ -74,6 +74,7 @@ class SlowTest(tf.test.TestCase, parameterized.TestCase):
 @quick("test_refused")
 class EvaluatedTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters((name, name) for name in POSTERIORS)
+    @pytest.mark.slow
     def test_summary(self, name):
         """The ELBO of the one code, exactly and by any number of draws; log p(x) is the same bound, below the sum."""
         vae = model(name)

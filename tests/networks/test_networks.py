@@ -66,6 +66,7 @@ class ResnetTest(tf.test.TestCase, parameterized.TestCase):
         ((13,), (4, 6, 6), "layer"),
         ((11, 2), (4,), None),
     )
+    @pytest.mark.slow
     def test_fits_any_size(self, shape, filters, normalization):
         options = {"filters": filters, "dense": 6, "normalization": normalization, "skips": normalization is None}
         encoder, decoder = kvae.networks.resnet(shape, 3, **options)

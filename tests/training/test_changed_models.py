@@ -113,7 +113,7 @@ def change_encoder(vae):
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(change_by_lora, id="lora"),
+        pytest.param(change_by_lora, id="lora", marks=pytest.mark.slow),
         pytest.param(change_variables, id="variables", marks=pytest.mark.slow),
         pytest.param(lambda vae: vae.quantize("int8"), id="int8", marks=pytest.mark.slow),
         pytest.param(change_encoder, id="encoder", marks=pytest.mark.slow),
