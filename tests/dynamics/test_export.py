@@ -68,7 +68,7 @@ def test_c(condition, tmp_path):
     beside = {"condition": given} if condition else {}
     dynamics.adapt(X + 0.1 * np.random.default_rng(0).normal(size=X.shape), **beside)
     last = dynamics.network.layers[-1]
-    last.set_weights([0.1 * np.random.default_rng(1).normal(size=(256, 2)), [0.1, -0.1]])
+    last.set_weights([0.1 * np.random.default_rng(1).normal(size=(256, 2)), np.array([0.1, -0.1])])
     seeds = np.array([5, 0, 3, -7, 2**31 - 1, 1], np.int32)
     fed = {"x": X[:, 0], "seed": seeds} | beside
     for name, model in (("flat", flat), ("trained", dynamics)):
