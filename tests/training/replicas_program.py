@@ -41,7 +41,6 @@ CASES = {  # data, fit's arguments, networks, the model's arguments, the optimiz
     "adam": lambda: (X, {}, networks(), {}, adam()),
     "global_clipnorm": lambda: (X, {}, networks(), {}, keras.optimizers.AdamW(1e-2, epsilon=1e-4, global_clipnorm=0.3)),
     "clipnorm": lambda: (X, {}, networks(), {}, keras.optimizers.SGD(0.1, clipnorm=0.05)),
-    "clipvalue": lambda: (X, {}, networks(), {}, keras.optimizers.SGD(0.1, clipvalue=0.02)),
     "ema": lambda: (X, {}, networks(), {}, adam(use_ema=True, ema_momentum=0.9)),
     "weights": lambda: (X, {"sample_weight": WEIGHT}, networks(), {}, adam()),
     "mask": lambda: ({"x": X, "mask": MASK}, {}, networks(), {}, adam()),
@@ -51,7 +50,6 @@ CASES = {  # data, fit's arguments, networks, the model's arguments, the optimiz
     "regularized": lambda: (X, {}, networks(keras.layers.Dense(12, kernel_regularizer="l2")), {}, adam()),
     "optimal": lambda: (GREY, {}, networks(), {"likelihood": likelihoods.Normal("optimal")}, adam()),
     "optimal_each": lambda: (GREY, {}, networks(), {"likelihood": likelihoods.Normal(per="element")}, adam()),
-    "learned": lambda: (GREY, {}, networks(), {"likelihood": likelihoods.Normal("learned")}, adam()),
     "codes": lambda: (
         X, {}, networks(latent_dim=4),
         {"posterior": posteriors.VectorQuantized(8, dim=2, restart=0.1), "prior": priors.Codes("categorical")}, adam(),
