@@ -80,8 +80,7 @@ def run(
     print(f"The strangest row is {int(scores.argmin())}, with an ELBO of {scores.min():.1f} nats; "
           f"the mean is {scores.mean():.1f}.")  # fmt: skip
     folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
-    filled.to_csv(folder / "filled.csv", index=False)
+    command_line.write_whole(folder / "filled.csv", lambda file: filled.to_csv(file, index=False))
     vae.save(folder / "model.keras")
     print(f"Wrote {folder / 'filled.csv'} and {folder / 'model.keras'}: kvae.data.Table.of(kvae.load_model(path)).")
     if saved_models:

@@ -39,7 +39,8 @@ def run(config: Config, elsewhere: str | None = None) -> dict:
         elsewhere: a folder for what a worker other than the first writes. It does the same work as the first.
     """
     started = time.time()
-    output, saved_models = shared, _ = output_folder(config), Path(config.saved_models)
+    shared = output_folder(config)
+    output, saved_models = shared, Path(config.saved_models)
     if elsewhere is not None:
         output, saved_models = Path(elsewhere, "run"), Path(elsewhere, "saved_models")
     for folder in (output, saved_models):

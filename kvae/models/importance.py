@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kvae.data import inputs
 from kvae.data.batch import Batch
+from kvae.likelihoods.base import mixed
 from kvae.numerics import divergences, noise
 from kvae.numerics.chunks import even_chunk_size, map_chunks
 from kvae.numerics.compilation import prefers_xla
@@ -134,7 +135,7 @@ class ImportanceSampler:
         if output == "point":
             filling = likelihood.point(p, weight)[None]
         elif output == "mean":
-            filling = tf.einsum("sb,sb...->b...", weight, p.mean())[None]
+            filling = mixed(weight, p.mean())[None]
         else:  # z_k by its weight: k is the number of partial sums below a uniform number
             below = tf.cumsum(weight, axis=0)[:-1, None] < uniform[None, :, :, 0]  # [S - 1, n, B]
             k = tf.transpose(tf.reduce_sum(tf.cast(below, tf.int32), axis=0))  # [B, n]

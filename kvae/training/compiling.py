@@ -187,21 +187,20 @@ class Compiled(keras.Model):
 
     def make_train_function(self, force=False):
         """As Keras does; anew where the networks are others."""
-        force = self._renewed("train_function", force)
-        if self._distribute_strategy is None:
-            super().make_train_function(force)
-            count_apart(self.train_function)
-        elif self.train_function is None or force:
-            self.train_function = pipeline_function(self, self.train_step)
+        self._make("train_function", super().make_train_function, self.train_step, force)
 
     def make_test_function(self, force=False):
         """As Keras does; anew where the networks are others."""
-        force = self._renewed("test_function", force)
+        self._make("test_function", super().make_test_function, self.test_step, force)
+
+    def _make(self, function: str, by_keras: Callable, step: Callable, force: bool) -> None:
+        """Make the function of a step: as Keras does, or under a strategy by `pipeline_function`."""
+        force = self._renewed(function, force)
         if self._distribute_strategy is None:
-            super().make_test_function(force)
-            count_apart(self.test_function)
-        elif self.test_function is None or force:
-            self.test_function = pipeline_function(self, self.test_step)
+            by_keras(force)
+            count_apart(getattr(self, function))
+        elif getattr(self, function) is None or force:
+            setattr(self, function, pipeline_function(self, step))
 
     def make_predict_function(self, force=False):
         """As Keras does; anew where the networks are others."""
