@@ -166,7 +166,8 @@ class Loop:
         rows = tf.TensorSpec([None, size], tf.int32)
         arrays = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in self.arrays.items()}
         # Concrete, because a tf.function first inspects its arguments, which takes longer than its launch.
-        return tf.function(program, jit_compile=jit).get_concrete_function(arrays, rows, number, number)
+        function = tf.function(program, jit_compile=jit, autograph=False)
+        return function.get_concrete_function(arrays, rows, number, number)
 
 
 def _program(model, preparation: Preparation, training: bool, jit: bool):
