@@ -122,6 +122,7 @@ class JointTest(tf.test.TestCase):
         first = one.distribution(tf.concat([logits, m], 1)).log_prob(x)
         self.assertAllClose(first, other.distribution(tf.concat([m[:, [2, 0, 1]], logits], 1)).log_prob(x), rtol=1e-6)
 
+    @pytest.mark.slow
     def test_groups_are_logged_and_estimated(self):
         """They add up to the reconstruction: in training, in evaluation, and in the estimates."""
         x = table()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from scipy import optimize, special, stats
@@ -412,6 +413,7 @@ class EncoderTest(tf.test.TestCase, parameterized.TestCase):
         again = kvae.likelihoods.ZeroInflated.from_config(one.get_config())
         self.assertEqual((again.likelihood.count, again.support.high, again.kernel_size), (9, 9.0, 1))
 
+    @pytest.mark.slow
     def test_served(self):
         """Rows that hold no integers are marked; the others are those of the model."""
         for name in ("beta_binomial", "poisson"):

@@ -88,6 +88,7 @@ class AutoencoderTest(tf.test.TestCase):
             with self.assertRaisesRegex(ValueError, r"no density.*objective=kvae.objectives.ELBO\(beta=0\)"):
                 kvae.VAE(*networks, posterior="deterministic", objective=objective)
 
+    @pytest.mark.slow
     def test_save_and_export(self):
         x, model = data(), autoencoder(hidden=(5,))
         model.fit(x, epochs=1, verbose=0)

@@ -106,6 +106,7 @@ class FitPriorTest(tf.test.TestCase, parameterized.TestCase):
         for a, b in zip(vae.weights + vae.optimizer.variables, again.weights + again.optimizer.variables, strict=True):
             self.assertAllEqual(a, b)
 
+    @pytest.mark.slow
     def test_vamp_prior_begins_at_examples_and_climbs(self):
         vae = made()
         fit = vae.fit_prior(X, kvae.priors.VampPrior(20, learned_weights=True), steps=400, learning_rate=0.02)
@@ -131,6 +132,7 @@ class FitPriorTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(0, steps["default"])
         self.assertLess(steps["default"], steps["none"])
 
+    @pytest.mark.slow
     def test_pseudo_inputs_are_not_among_the_codes_held_out(self):
         """Else the start, examples of the data, could not be bettered on them."""
         vae = made()
@@ -152,6 +154,7 @@ class FitPriorTest(tf.test.TestCase, parameterized.TestCase):
         for weight, value in zip(vae.weights, before, strict=True):
             self.assertAllEqual(weight, value)
 
+    @pytest.mark.slow
     def test_a_conditional_prior_is_fitted_with_the_conditions(self):
         """By gradients: each class gets the mean and the scale of its codes."""
         keras.utils.set_random_seed(0)

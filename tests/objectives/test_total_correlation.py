@@ -107,6 +107,7 @@ class PartsTest(tf.test.TestCase, parameterized.TestCase):
 
 
 class ModelTest(tf.test.TestCase, parameterized.TestCase):
+    @pytest.mark.slow
     def test_it_logs_its_parts(self):
         """In one batch of all data: mutual information and total correlation of the same draws."""
         vae = make_vae(objective=lambda: TotalCorrelation(1.0))

@@ -375,6 +375,7 @@ class CodeModelTest(tf.test.TestCase, parameterized.TestCase):
             vae.save(path)
             self.assertAllEqual(kvae.load_model(path).encode(x).indices, q.indices)
 
+    @pytest.mark.slow
     def test_the_saved_model_gives_indices(self):
         vae = self.model(VectorQuantized(8, 2), prior=autoregressive)
         vae.fit(self.X, epochs=2, verbose=0)

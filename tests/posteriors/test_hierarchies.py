@@ -4,6 +4,7 @@ import math
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from scipy import integrate, stats
@@ -193,6 +194,7 @@ class KLTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(found[:, 1], normal_kl(m, s, 0.0, 1.0), rtol=1e-9)
 
     @parameterized.named_parameters(EACH)
+    @pytest.mark.slow
     def test_unbiased_and_less_spread(self, make):
         """Each group's is E_q log q_l - log p_l (4 se of the paired difference). Top-down it varies less."""
         posterior, q, p = paired(make, 3)

@@ -228,6 +228,7 @@ class FitTest(tf.test.TestCase):
             self.assertAllClose(loss, least, atol=5e-3)
         self.assertGreater(single - joint, 0.5)
 
+    @pytest.mark.slow
     def test_the_encoder_gets_no_gradient_of_the_prior(self):
         """Of beta KL alone none; so the codes do not depend on the prior that they are trained with."""
         x = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)

@@ -40,7 +40,7 @@ FREEZE = {
 }
 
 
-FAST = ("all_but_one", "encoder", "layer")  # a family and its projection, a network, a layer of one
+FAST = ("layer",)
 
 
 @pytest.mark.parametrize("what", [pytest.param(one, marks=[pytest.mark.slow] * (one not in FAST)) for one in FREEZE])

@@ -194,6 +194,7 @@ class TableTest(tf.test.TestCase, parameterized.TestCase):
         served = tf.saved_model.load(vae.export(f"{path}/1")).signatures
         self.assertAllClose(served["encode"](x=X)["mean"], vae.encode(X).mean(), rtol=1e-5, atol=1e-6)
 
+    @pytest.mark.slow
     def test_infinite_pipelines_and_generators(self):
         expected = trained("plain", pipeline=True)[2]
         endless = tf.data.Dataset.from_tensor_slices(X).batch(SIZE).repeat()
