@@ -76,10 +76,7 @@ class ImportanceSampler:
 
     def parameters(self, batch: Batch) -> tf.Tensor:
         """Those of q(z|x), `[B, units]`, see `kvae.posteriors.Posterior.of`."""
-        return self._function(self._parameters)(batch)
-
-    def _parameters(self, batch):
-        return self.vae.posterior.parameters(self.vae.encode_features(batch))
+        return self._function(self.vae.encode_parameters)(batch)
 
     def code_and_kl(self, batch: Batch, parameters) -> tuple[tf.Tensor, tf.Tensor | None]:
         """The mean of q(z|x) `[B, D]`, and KL(q || prior) `[B]` in nats or None where it has no closed form."""

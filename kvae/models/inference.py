@@ -28,6 +28,10 @@ class Inference(LatentVariableModel):
         """The encoder at a batch that is `prepared`: features `[B, F]`."""
         raise NotImplementedError
 
+    def encode_parameters(self, batch):
+        """The parameters of q(z|x) at a batch that is `prepared`, see `kvae.posteriors.Posterior.of`: `[B, units]`."""
+        return self.posterior.parameters(self.encode_features(batch))
+
     def decode_features(self, z, condition=None, training=False):
         """The decoder at z `[..., B, D]` and conditions `[B, *condition_shape]`: `[..., B, *feature_shape]`."""
         raise NotImplementedError
@@ -77,7 +81,7 @@ class Inference(LatentVariableModel):
         Raises:
             ValueError: for an x that `fit` refuses.
         """
-        return self.posterior.distribution(self._in_chunks(self.encode_features, self._examples(x, condition, mask)))
+        return self.posterior.of(self._in_chunks(self.encode_parameters, self._examples(x, condition, mask)))
 
     def decode(self, z, condition=None) -> tfd.Distribution:
         """p(x|z) for z `[..., B, latent_dim]`, finite: batch `[..., B]`, event `event_shape`. Deterministic.

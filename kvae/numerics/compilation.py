@@ -38,9 +38,7 @@ class Programs:
         """A method as a TensorFlow function: traced once for all batch sizes, or compiled by XLA for each."""
 
         def make():
-            return tf.function(
-                _Own(method), jit_compile=jit_compile, reduce_retracing=not jit_compile, autograph=False
-            )
+            return tf.function(_Own(method), jit_compile=jit_compile, reduce_retracing=not jit_compile, autograph=False)
 
         return self.get(method.__qualname__, make)
 
