@@ -77,8 +77,8 @@ def _arrays(x) -> Iterator[np.ndarray]:
         values, mask, _ = table(part)
         if isinstance(values, SparseRows) or mask is not None or not values.ndim:
             raise ValueError(
-                "Files hold dense arrays of shape [N, *event_shape] without a mask, but x is sparse, lacks values or is "
-                "a single number. Fill in what is missing, and give an array."
+                "Files hold dense arrays of shape [N, *event_shape] without a mask, but x is sparse, lacks values or "
+                "is a single number. Fill in what is missing, and give an array."
             )
         got = tuple(values.shape[1:]), values.dtype
         like = like or got

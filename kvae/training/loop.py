@@ -63,32 +63,13 @@ class Loop:
         self.asked = 0  # steps of this Keras epoch that Keras has asked for
         self.done = 0  # and steps of it that have been run
         self.step_time = model.programs.get(("step_time", training, split.batch_size), StepTime)
-        self.feed = self._feed()
+        self.feed = _feed(model, split, training, shuffle)
         self.logs: dict = {}
 
     @property
     def ticks(self) -> tf.data.Dataset:
         """What Keras iterates over while this does the work."""
         return placeholder_dataset(self.model.distribute_strategy.num_replicas_in_sync)
-
-    def _feed(self) -> Feed:
-        model, split = self.model, self.split
-        condition = conditions.checked(split.y, model.condition_shape, len(split))
-        whole = Batch(split.array, condition, split.mask, split.sample_weight)
-        arrays = {name: array for name, array in whole._asdict().items() if array is not None}
-        if split.on_disk and split.array.nbytes > LARGEST_HELD:
-            own = replicas.own_rows(model.distribute_strategy)
-            return Streamed(arrays, split.batch_size, self._order, self.training, own)
-        support = model.likelihood.support
-        small = split.as_stored and support.integer and np.all(support.low >= 0) and np.all(support.high <= 255)
-        if small and split.mask is None:
-            arrays["x"] = np.asarray(split.array).astype(np.uint8)
-        return Held(arrays, split.batch_size, self._order)
-
-    def _order(self, passes: int) -> np.ndarray:
-        if self.training and self.shuffle:
-            return self.split.order(self.model.seed, passes)
-        return np.arange(len(self.split), dtype=np.int32)
 
     def choose_steps_by_time(self) -> None:
         """Choose the steps per call by their time: measured in an earlier fit, or estimated and then corrected."""
@@ -174,6 +155,25 @@ class Loop:
         # Concrete, because a tf.function first inspects its arguments, which takes longer than its launch.
         compiled = tf.function(program, jit_compile=jit)
         return compiled.get_concrete_function(self.feed.specs, rows, number, number, number)
+
+
+def _feed(model, split: Split, training: bool, shuffle: bool) -> Feed:
+    """The rows of a split, in memory or from disk."""
+
+    def order(passes):  # which holds no loop: a feed is freed with its last user
+        shuffled = training and shuffle
+        return split.order(model.seed, passes) if shuffled else np.arange(len(split), dtype=np.int32)
+
+    condition = conditions.checked(split.y, model.condition_shape, len(split))
+    whole = Batch(split.array, condition, split.mask, split.sample_weight)
+    arrays = {name: array for name, array in whole._asdict().items() if array is not None}
+    if split.on_disk and split.array.nbytes > LARGEST_HELD:
+        return Streamed(arrays, split.batch_size, order, training, replicas.own_rows(model.distribute_strategy))
+    support = model.likelihood.support
+    small = split.as_stored and support.integer and np.all(support.low >= 0) and np.all(support.high <= 255)
+    if small and split.mask is None:
+        arrays["x"] = np.asarray(split.array).astype(np.uint8)
+    return Held(arrays, split.batch_size, order)
 
 
 def _program(model, preparation: Preparation, training: bool, jit: bool):

@@ -12,6 +12,7 @@ from kvae.training.feeds import Feed, Piece
 
 LARGEST_HELD = 64 << 20  # bytes of an array on disk that is copied to memory
 _BLOCK = 4 << 20  # bytes
+_READER = ThreadPoolExecutor(1, "kvae reads ahead")  # one thread for all: malloc keeps some memory for each
 
 
 class Streamed(Feed):
@@ -32,7 +33,6 @@ class Streamed(Feed):
         bytes_of_batch = size * sum(math.prod(spec.shape[1:]) * spec.dtype.size for spec in self.specs.values())
         self.steps = max(1, min(self.whole, _BLOCK // bytes_of_batch))  # of a block
         self.bounds = [*range(0, self.whole, self.steps), self.whole, self.whole + 1][: None if self.ragged else -1]
-        self._reader = ThreadPoolExecutor(1, "kvae reads ahead")
         self._block: tuple = (None, {}, None)  # pass and number of a block, its arrays and rows
         self._next: tuple[tuple[int, int], Future] | None = None
         self._order: tuple[int, np.ndarray] | None = None  # of the pass that is read
@@ -50,12 +50,12 @@ class Streamed(Feed):
 
     def _turn_to(self, passes: int, number: int) -> None:
         key, self._block = (passes, number), (None, {}, None)  # which frees the block before
-        reading = self._next[1] if self._next and self._next[0] == key else self._reader.submit(self._read, *key)
+        reading = self._next[1] if self._next and self._next[0] == key else _READER.submit(self._read, *key)
         self._block = key, *reading.result()
         following = (passes, number + 1) if number + 2 < len(self.bounds) else (passes + 1, 0)
         self._next = None
         if following[0] == passes or self.onward:
-            self._next = following, self._reader.submit(self._read, *following)
+            self._next = following, _READER.submit(self._read, *following)
 
     def _read(self, passes: int, number: int) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """The arrays of a block, always with as many rows (XLA compiles for that number), and the rows of its steps."""
