@@ -8,7 +8,7 @@ import numpy as np
 
 from kvae.data import images, sources
 from kvae.data.arrays import SparseRows, part_of, table
-from kvae.data.shards import Shards, on_disk, parts_of
+from kvae.data.shards import Shards, on_disk, shards_of
 from kvae.data.splits import Split, labels, numbers
 from kvae.data.support import BINARY, REAL, UNIT, Support
 from kvae.numerics.arguments import choice, flag, listed, number, shown, whole
@@ -232,7 +232,7 @@ def _divided(x, keep: int, seed: int) -> tuple:
 
 
 def _highest(x):
-    return max(np.max(part, initial=0) for part in parts_of(x))
+    return max(np.max(part, initial=0) for part in shards_of(x).parts)
 
 
 def _pixels(x, levels: int) -> tuple:
@@ -254,8 +254,8 @@ def _dequantized(array, levels: int, seed: int) -> np.ndarray:
 
 
 def _refuse_outside(split: Split, part: str) -> None:
-    low = min(part.min() for part in parts_of(split.array)) * split.scale
-    high = max(part.max() for part in parts_of(split.array)) * split.scale
+    low = min(part.min() for part in shards_of(split.array).parts) * split.scale
+    high = max(part.max() for part in shards_of(split.array).parts) * split.scale
     if not (low >= 0.0 and high <= 1.0):
         raise ValueError(
             f"binarize takes values in [0, 1] for probabilities, but the {part} part ranges from {low:g} to "

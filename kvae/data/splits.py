@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kvae.data.arrays import SparseRows, part_of, table
 from kvae.data.preparation import DATA_KEY, Preparation
-from kvae.data.shards import Shards, on_disk
+from kvae.data.shards import Shards, on_disk, shards_of
 from kvae.numerics import noise
 from kvae.numerics.arguments import flag, listed, number, shown, whole
 from kvae.numerics.arguments import seed as checked_seed
@@ -189,8 +189,10 @@ class Split:
             array = tf.constant(self.array)
             return lambda rows: tf.gather(array, rows)
 
+        stored_rows = self.array if self.sparse else shards_of(self.array)
+
         def read(rows):
-            stored = tf.numpy_function(lambda rows: self.array[rows], [rows], self.array.dtype)
+            stored = tf.numpy_function(lambda rows: stored_rows[rows], [rows], self.array.dtype)
             return tf.ensure_shape(stored, [None, *self.event_shape])
 
         return read

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
-from kvae.data.shards import Shards, on_disk
+from kvae.data.shards import on_disk, shards_of
 from kvae.training.feeds import Feed, Piece
 
 LARGEST_HELD = 64 << 20  # bytes of an array on disk that is copied to memory
@@ -27,7 +27,7 @@ class Streamed(Feed):
     """
 
     def __init__(self, arrays, size, order, onward, own):
-        arrays = {name: Shards([array]) if on_disk(array) else array for name, array in arrays.items()}
+        arrays = {name: shards_of(array) if on_disk(array) else array for name, array in arrays.items()}
         super().__init__(arrays, size, order)
         self.onward, self.own = onward, own
         bytes_of_batch = size * sum(math.prod(spec.shape[1:]) * spec.dtype.size for spec in self.specs.values())

@@ -1,6 +1,7 @@
 """Arrays in several files, against the array itself."""
 
 import itertools
+import mmap
 import os
 import pathlib
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import kvae
-from kvae.data.shards import Shards, on_disk
+from kvae.data.shards import Shards, on_disk, pages_of
 
 X = np.arange(23 * 2 * 3, dtype=np.int16).reshape(23, 2, 3)
 
@@ -97,6 +98,20 @@ def test_a_data_set_in_several_files_is_that_in_one(tmp_path):
     assert estimates[0] == estimates[1]
     np.testing.assert_array_equal(*(vae.encode(data.test).mean() for data in pair))
     np.testing.assert_array_equal(*(vae.predict(data.test, verbose=0) for data in pair))
+
+
+def test_the_pages_of_rows_hold_them(tmp_path):
+    """In the file, of an array and of a slice of it that begins behind its first page."""
+    x = np.random.default_rng(0).integers(0, 256, (90, 11, 13)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    content = (tmp_path / "x.npy").read_bytes()
+    stored = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for part, of in ((stored, x), (stored[40:], x[40:])):
+        rows = np.array([0, 3, 28, 29, 47])
+        for row, first, size in zip(rows, *pages_of(part, rows), strict=True):
+            assert first % mmap.PAGESIZE == 0 and size < mmap.PAGESIZE + 143
+            assert content[first : first + size].endswith(of[row].tobytes())
+        np.testing.assert_array_equal(Shards([part])[rows[::-1]], of[rows[::-1]])
 
 
 @pytest.mark.parametrize("dtype", [">f4", np.longdouble, np.float16, bool, np.int64])
