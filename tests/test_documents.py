@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import kvae
-from tests.conformance import inside
+from tests.conformance import inside, state
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -56,6 +56,21 @@ class ReadmeTest(tf.test.TestCase):
         self.assertFalse(names["autoencoder"].posterior.has_density)
         self.assertEqual(names["bits"].unit, "bits/dim")
         self.assertTrue(np.isin(names["likely"], np.arange(4)).all())
+
+    @pytest.mark.slow
+    def test_python_of_the_large_data_runs(self):
+        """A run over TFRecord files that goes on from its file at the end of an epoch is one without a break."""
+        first, second = self.blocks("python", "docs/large_data.md")
+        names: dict = {}
+        with inside(self.create_tempdir().full_path):
+            exec(compile(first, "large_data.md", "exec"), names)
+            exec(compile(second, "large_data.md", "exec"), names)
+            again = kvae.load_model("records.keras")
+            whole = names["model"]()
+            names["train"](whole, epochs=3)
+        self.assertEqual(int(whole.optimizer.iterations), 3 * names["STEPS"])
+        for a, b in zip(state(again), state(whole), strict=True):
+            self.assertAllEqual(a, b)
 
     @pytest.mark.slow
     def test_python_of_the_anomalies_runs(self):

@@ -196,7 +196,7 @@ def test_anomaly_checks_its_levels_before_it_trains(given, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "name",
     [
-        *("train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress", "table"),
+        *("train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress", "table", "large"),
         *(f"documents/{name}" for name in ("autoencoder", "beta_and_k", "code_length", "decoder_scale")),
     ],
 )
@@ -226,6 +226,7 @@ def test_help_lists_every_flag(name, tmp_path):
     ("anomaly", ("--output", "file/detector.keras"), "anomaly.py: file cannot be written to"),
     ("anomaly", ("--score", "likelihood"), "value should be one of <log_likelihood|elbo|reconstruction|typicality>"),
     ("table", ("--output", "file/run"), "table.py: file/run cannot be written to: "),
+    ("large", ("--folder", "file/data"), "large.py: file/data cannot be written to: "),
     ("compress", ("--model", "m.keras", "--output", "o"), "Give one of --encode and --decode."),
     ("compress", ("--model", "m.keras", "--encode", "a.npy", "--output", "o"), "compress.py: There is no a.npy. Giv"),
     ("documents/beta_and_k", ("--hidden", "a"), "--hidden takes whole numbers, such as 64,64, got a."),
@@ -325,6 +326,18 @@ def test_interrupted_training_goes_on(tmp_path):
     assert process.returncode == 130 and "Traceback" not in errors
     assert "Stopped. To go on from the last checkpoint in runs/digits, give the same flags again." in errors
     assert int(kvae.load_model(model).passes) >= 1
+
+
+@pytest.mark.slow
+def test_large_data_take_a_tenth_of_their_size(tmp_path):
+    """In a process of its own: 120 MB of rows, and after compilation less than 12 MB of memory; then it goes on."""
+    flags = ("--megabytes=120", "--batch_size=2048", "--hidden=8", "--latent_dim=2", "--verbose=0")
+    found = ended("large", *flags, "--epochs=3", folder=tmp_path)
+    assert found.returncode == 0, found.stderr[-3000:]
+    rows = re.findall(r"Epoch (\d) took (\d+) MB of memory for 120 MB of data", found.stdout)
+    assert [number for number, _ in rows] == ["1", "2", "3"] and int(rows[2][1]) < 12, found.stdout
+    assert len(list((tmp_path / "runs/large/data").glob("x_train-*-of-00004.npy"))) == 4
+    assert int(kvae.load_model(tmp_path / "runs/large/model.keras").passes) == 3
 
 
 @pytest.mark.slow

@@ -110,6 +110,7 @@ GOOD = {
     "data.Split.part": {"rows": "[0, 2]"}, "data.Split.chunks": {}, "data.Split.order": {"seed": "0", "epoch": "1"},
     "data.Split.dataset": {}, "data.folder": {"path": "'photos'"}, "data.from_arrays": {"x_train": "X"},
     "data.load": {"name": "'digits'"}, "data.Split.hide": {},
+    "data.write_shards": {"folder": "'new'", "x": "X", "rows_per_file": "9"},
     "data.table": {"frame": "frame"}, "data.Table": {"package": "'pandas'", "columns": "tabled.columns"},
     "data.Table.from_schema": {"schema": "tabled.schema"}, "data.Table.of": {"vae": "of_table"},
     "data.Table.likelihood": {}, "data.Table.encode": {"frame": "frame"}, "data.Table.frame": {"x": "tabled.values"},

@@ -29,7 +29,7 @@ from kvae_peer import model
 from speed import replace_section
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from kvae.data.splits import Preparation
+from kvae.data.preparation import Preparation
 from kvae.training.loop import _program
 
 CLASSES = (  # the first whose pattern is found in "instruction operation"
@@ -94,7 +94,7 @@ def main():
     (preparation,) = (key[0] for key in vae.programs.made if isinstance(key[0], Preparation))
     loop = tf.function(_program(vae, preparation, training=True, jit=True), jit_compile=True)  # as `fit` has it
     rows = tf.zeros([2, job.batch], tf.int32)
-    arguments = {"x": tf.zeros([2, 784], tf.uint8)}, rows, tf.constant(0), tf.constant(0)
+    arguments = {"x": tf.zeros([2, 784], tf.uint8)}, rows, *[tf.constant(0)] * 3
     text = loop.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
     time, whole = shares(record(vae, x, job.batch), operations(text))
     time["dispatch and waiting"] = whole - time.total()

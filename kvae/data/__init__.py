@@ -2,6 +2,7 @@
 
 from kvae.data.columns import Column
 from kvae.data.loading import Data, from_arrays, load
+from kvae.data.shard_writing import write_shards
 from kvae.data.sources import folder
 from kvae.data.splits import Split
 from kvae.data.support import BINARY, BYTE, OPEN_UNIT, POSITIVE, REAL, UNIT, Support
@@ -23,4 +24,5 @@ __all__ = [
     "from_arrays",
     "load",
     "table",
+    "write_shards",
 ]

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kvae.data.shards import Shards, on_disk
 from kvae.numerics.arguments import shown
 
 _TENSORFLOWS = ("float32", "float64")  # floats that are kept as they are
@@ -23,7 +24,7 @@ class Table(NamedTuple):
     """Numbers, with what came along.
 
     Attributes:
-        values: `[N, ...]`, NumPy, or `SparseRows`.
+        values: `[N, ...]`, NumPy, `SparseRows` or `Shards`.
         mask: booleans like the values, True where one was observed; None where nothing is missing.
         names: of the columns, or None.
     """
@@ -59,8 +60,8 @@ class SparseRows:
 
 
 def part_of(array, rows):
-    """Some rows of an array, which stay sparse where they are."""
-    return array.part(rows) if isinstance(array, SparseRows) else array[rows]
+    """Some rows of an array, which stay sparse, or on disk, where they are."""
+    return array.part(rows) if isinstance(array, (SparseRows, Shards)) else array[rows]
 
 
 def is_symbolic(x) -> bool:
@@ -87,6 +88,9 @@ def table(value, what: str = "x") -> Table:
         return Table(_numbers(value, what))
     if isinstance(value, (np.ma.MaskedArray, SparseRows)):
         return _masked(value, what) if isinstance(value, np.ma.MaskedArray) else Table(value)
+    if isinstance(value, Shards):
+        as_it_is = _numbers(value.parts[0][:0], what).dtype == value.dtype
+        return Table(value if as_it_is else _numbers(np.asarray(value), what))
     reader = {
         "pandas": _pandas, "polars": _polars, "xarray": _xarray, "torch": _torch, "scipy": _scipy,
         "tensorflow": _tensorflow,
@@ -127,7 +131,7 @@ def _numbers(values: np.ndarray, what: str) -> np.ndarray:
     kind = values.dtype.kind
     if kind in "biuf":
         if kind == "f" and values.dtype.name not in _TENSORFLOWS:
-            return values.astype(np.float32)
+            return values if values.dtype == np.float16 and on_disk(values) else values.astype(np.float32)
         return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
     if kind == "V" and values.dtype.names is None and "float" in values.dtype.name:  # bfloat16 and its like
         return values.astype(np.float32)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.data import images, sources
-from kvae.data.arrays import SparseRows, table
+from kvae.data.arrays import SparseRows, part_of, table
+from kvae.data.shards import Shards, on_disk, shards_of
 from kvae.data.splits import Split, labels, numbers
 from kvae.data.support import BINARY, REAL, UNIT, Support
 from kvae.numerics.arguments import choice, flag, listed, number, shown, whole
@@ -40,7 +41,7 @@ class Data(NamedTuple):
         parts = {part: split for part in ("train", "validation", "test") if (split := getattr(self, part)) is not None}
         counts = ", ".join(f"{len(split):,} {part}" for part, split in parts.items())
         lines = [f"{self.name}: {counts} examples of shape {self.event_shape}", f"values in {self.support.name}"]
-        stored = [split for split in parts.values() if not isinstance(split.array, np.memmap)]
+        stored = [split for split in parts.values() if not split.on_disk]
         if stored and not self.support.binary:
             low = min(np.fmin.reduce(split.array, axis=None) * split.scale for split in stored)  # beside NaN
             high = max(np.fmax.reduce(split.array, axis=None) * split.scale for split in stored)
@@ -163,9 +164,9 @@ def from_arrays(
     if x_train is None:
         raise ValueError("x_train must be an array of numbers [N, *event_shape], got None.")
     for part, (x, _, _) in parts.items():
-        if levels < 255 and x is not None and x.dtype == np.uint8 and np.max(x, initial=0) > levels:
+        if levels < 255 and x is not None and x.dtype == np.uint8 and _highest(x) > levels:
             raise ValueError(
-                f"x_{part} holds pixels up to {np.max(x)}, but levels={levels} is the highest pixel value. "
+                f"x_{part} holds pixels up to {_highest(x)}, but levels={levels} is the highest pixel value. "
                 "Give the levels that they have, such as levels=255."
             )
     if x_validation is None and validation > 0.0:
@@ -177,8 +178,8 @@ def from_arrays(
             )
         for part, rows in zip(("train", "validation"), _divided(x_train, keep, seed), strict=True):
             beside = (None if one is None else one[rows] for one in (y_train, mask_train))
-            parts[part] = (x_train[rows], *beside)
-    if all(x is None or np.max(x, initial=0) <= 1 for x, _, _ in parts.values()):
+            parts[part] = (part_of(x_train, rows), *beside)
+    if all(x is None or _highest(x) <= 1 for x, _, _ in parts.values()):
         levels = 1  # binary pixels stored as uint8
     splits: dict[str, Split | None] = {}
     for salt, (part, (x, y, mask)) in enumerate(parts.items()):
@@ -224,30 +225,37 @@ def _examples(part: str, x, y) -> tuple:
 
 def _divided(x, keep: int, seed: int) -> tuple:
     """The rows of the training and of the validation part."""
-    if isinstance(x, np.memmap):  # slices stay on disk
+    if on_disk(x):  # as slices do
         return slice(0, keep), slice(keep, None)
     order = np.random.default_rng(seed).permutation(len(x))
     return order[:keep], order[keep:]
 
 
-def _pixels(x: np.ndarray, levels: int) -> tuple[np.ndarray, float]:
+def _highest(x):
+    return max(np.max(part, initial=0) for part in shards_of(x).parts)
+
+
+def _pixels(x, levels: int) -> tuple:
     if x.dtype != np.uint8:
         return numbers(x), 1.0
-    return (x[..., None] if x.ndim == 3 else x), 1.0 / levels
+    if x.ndim == 3:
+        x = x.map(lambda part: part[..., None]) if isinstance(x, Shards) else x[..., None]
+    return x, 1.0 / levels
 
 
-def _dequantized(array: np.ndarray, levels: int, seed: int) -> np.ndarray:
+def _dequantized(array, levels: int, seed: int) -> np.ndarray:
     if array.dtype != np.uint8:
         raise ValueError(
             f"dequantize needs pixels stored as uint8, got {array.dtype}. "
             f"Give whole pixels 0..{levels} as x.astype('uint8')."
         )
     u = np.random.default_rng(seed).random(array.shape, dtype=np.float32)
-    return (array + u) / np.float32(levels + 1)
+    return (np.asarray(array) + u) / np.float32(levels + 1)
 
 
 def _refuse_outside(split: Split, part: str) -> None:
-    low, high = split.array.min() * split.scale, split.array.max() * split.scale
+    low = min(part.min() for part in shards_of(split.array).parts) * split.scale
+    high = max(part.max() for part in shards_of(split.array).parts) * split.scale
     if not (low >= 0.0 and high <= 1.0):
         raise ValueError(
             f"binarize takes values in [0, 1] for probabilities, but the {part} part ranges from {low:g} to "

@@ -11,6 +11,7 @@ from kvae.data import conditions
 from kvae.data.arrays import is_symbolic, table
 from kvae.data.batch import Batch, unpack
 from kvae.data.checks import HasSupport, check_columns, check_shape, check_values
+from kvae.data.shards import on_disk
 from kvae.data.splits import both, numbers, observed
 from kvae.numerics.arguments import is_number, shown
 
@@ -147,6 +148,7 @@ def converted(batch: Batch, likelihood: HasSupport, condition_shape=None, nan_is
     x, missing, columns = table(batch.x)
     check_shape(np.shape(x), likelihood.event_shape)
     check_columns(columns, likelihood)
+    x = np.asarray(x) if on_disk(x) else x
     x = x if likelihood.compute_dtype == "float64" else numbers(x)
     mask = None if batch.mask is None else observed(batch.mask, x.shape)
     mask = both(missing, mask)

@@ -9,9 +9,9 @@ import numpy as np
 
 from kvae._environment import install
 from kvae.data import images
+from kvae.data.shards import ARRAYS, mapped, read_shards
 from kvae.numerics.arguments import path as checked_path
 
-_ARRAYS = ("x_train", "x_validation", "x_test", "y_train", "y_validation", "y_test")
 _IDX = {
     "x_train": "train-images*",
     "y_train": "train-labels*",
@@ -44,7 +44,7 @@ def npz(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"There is no file {path}. Check the path.")
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in _ARRAYS if key in file}
+            arrays = {key: file[key] for key in ARRAYS if key in file}
             names = sorted(file)
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(
@@ -61,7 +61,8 @@ def folder(path, size=None, channels: int | None = None, unreadable: str = "rais
     """The arrays in a folder. It holds one of these; the first that is found counts:
 
     - `x_train.npy`, and perhaps `x_test.npy`, `y_train.npy` and so on: memory-mapped, so that they may be larger
-      than memory. `split.dataset()` reads them batch by batch; `fit(split)` copies the split to memory.
+      than memory. Or each in several files, `x_train-00000-of-00010.npy` to `x_train-00009-of-00010.npy`, see
+      `kvae.data.write_shards`: read as one array.
     - MNIST's IDX files, such as `train-images-idx3-ubyte` or `t10k-labels-idx1-ubyte.gz`.
     - Images of one size, in `train/`, `test/` and `validation/` (or `val/`), or all in the folder itself. Where those
       have subfolders, their sorted names are the classes 0, 1, ... TensorFlow reads PNG, JPEG, BMP, GIF (the first
@@ -81,15 +82,21 @@ def folder(path, size=None, channels: int | None = None, unreadable: str = "rais
     if not path.is_dir():
         raise FileNotFoundError(f"There is no folder {path}. Check the path.")
     idx = {name: file for name, pattern in _IDX.items() for file in sorted(path.glob(pattern))[:1]}
-    if (path / "x_train.npy").exists() or "x_train" in idx:
+    arrays = {name: array for name in ARRAYS if (array := _array(path, name)) is not None}
+    if "x_train" in arrays or "x_train" in idx:
         form.refuse_arrays(path)
-    if (path / "x_train.npy").exists():
-        found = {name: path / f"{name}.npy" for name in _ARRAYS}
-        return {name: np.load(file, mmap_mode="r") for name, file in found.items() if file.exists()}
+    if "x_train" in arrays:
+        return arrays
     if "x_train" in idx:
         return {name: read_idx(file) for name, file in idx.items()}
     places = {part: path / name for name, part in _PARTS.items() if (path / name).is_dir()}
     return images.read(places if "train" in places else {"train": path}, form)
+
+
+def _array(path: Path, name: str):
+    """An array of a folder, in one file or several, or None."""
+    found, file = read_shards(path, name), path / f"{name}.npy"
+    return mapped(file) if found is None and file.exists() else found
 
 
 def read_idx(path) -> np.ndarray:

@@ -6,51 +6,27 @@ scaling and, if wished, a fresh binarisation of every batch. `fit` and `evaluate
 
 import itertools
 import math
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from kvae.data.arrays import SparseRows, part_of, table
+from kvae.data.preparation import DATA_KEY, Preparation
+from kvae.data.shards import Shards, on_disk, shards_of
 from kvae.numerics import noise
 from kvae.numerics.arguments import flag, listed, number, shown, whole
 from kvae.numerics.arguments import seed as checked_seed
 
 _CHUNK = 4096  # rows prepared at a time where a whole split is wanted
-_DATA_KEY = 1 << 40  # keeps the noise of data apart from a model's noise, and a user's, of the same seed
-
-
-class Preparation(NamedTuple):
-    """From stored rows to examples: scaled to float32, binarised where `dynamic`."""
-
-    scale: float
-    dynamic: bool
-    seed: int
-    size: int
-
-    def __call__(self, rows, first, stream):
-        """Examples `[B, *event_shape]`, float32.
-
-        Args:
-            rows: `[B, *event_shape]`, stored values.
-            first, stream: the number of the first row, and of the noise stream, for the binarisation.
-        """
-        x = tf.cast(rows, tf.float32)
-        if self.scale != 1.0:
-            x *= self.scale
-        if not self.dynamic:
-            return x
-        u = noise.uniform(self.seed + _DATA_KEY, stream, first, tf.shape(x)[0], self.size)
-        return tf.cast(tf.reshape(u, tf.shape(x)) < x, tf.float32)
 
 
 class Split:
     """One named part of a data set: an array with the way its rows become examples.
 
     Args:
-        array: `[N, *event_shape]`, numbers: a NumPy array or anything that `fit` takes as one. A `np.memmap` stays on
-            disk and a sparse matrix stays sparse until its rows are used. What a masked array or a data frame marks as
-            missing is masked.
+        array: `[N, *event_shape]`, numbers: a NumPy array or anything that `fit` takes as one. A `np.memmap`, and what
+            `kvae.data.folder` reads from several files, stays on disk until its rows are used, a sparse matrix sparse.
+            What a masked array or a data frame marks as missing is masked.
         y: labels `[N]` or None; carried along, never used by an unconditional model.
         sample_weight: `[N]` or None.
         scale: what the stored numbers are multiplied by.
@@ -76,7 +52,7 @@ class Split:
         for name, other in (("y", y), ("sample_weight", sample_weight)):
             if other is not None and len(other) != len(array):
                 raise ValueError(f"x has {len(array)} rows but {name} has {len(other)}. Give one for each row.")
-        as_it_is = isinstance(array, SparseRows) or (isinstance(array, np.memmap) and array.flags.c_contiguous)
+        as_it_is = isinstance(array, (SparseRows, Shards)) or (on_disk(array) and array.flags.c_contiguous)
         self.array, self.y = array if as_it_is else np.ascontiguousarray(array), y
         self.sample_weight = sample_weight
         self.mask = both(missing, None if mask is None else observed(mask, np.shape(array)))
@@ -106,7 +82,7 @@ class Split:
         """
         share = number("share", share, above=0.0, below=1.0)
         observed_ = np.ones(np.shape(self.array), bool) if self.mask is None else self.mask
-        random = np.random.default_rng([checked_seed(seed), _DATA_KEY]).random(observed_.shape)
+        random = np.random.default_rng([checked_seed(seed), DATA_KEY]).random(observed_.shape)
         return self.replace(mask=observed_ & (random >= share))
 
     def __len__(self):
@@ -123,6 +99,11 @@ class Split:
     def sparse(self) -> bool:
         """Whether the array is a sparse matrix, whose rows are made dense batch by batch."""
         return isinstance(self.array, SparseRows)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the rows are read from disk as they are used."""
+        return on_disk(self.array)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -147,7 +128,7 @@ class Split:
         return self.scale == 1.0 and not self.dynamic and self.array.dtype == np.float32
 
     @property
-    def preparation(self) -> "Preparation":
+    def preparation(self) -> Preparation:
         """The way from stored rows to examples, without the rows."""
         return Preparation(self.scale, self.dynamic, self.seed, math.prod(self.event_shape))
 
@@ -204,12 +185,14 @@ class Split:
 
     def _rows_of(self):
         """A function of the graph from rows to what is stored there."""
-        if not isinstance(self.array, (np.memmap, SparseRows)):
+        if not (self.sparse or self.on_disk):
             array = tf.constant(self.array)
             return lambda rows: tf.gather(array, rows)
 
+        stored_rows = self.array if self.sparse else shards_of(self.array)
+
         def read(rows):
-            stored = tf.numpy_function(lambda rows: self.array[rows], [rows], self.array.dtype)
+            stored = tf.numpy_function(lambda rows: stored_rows[rows], [rows], self.array.dtype)
             return tf.ensure_shape(stored, [None, *self.event_shape])
 
         return read
@@ -232,15 +215,15 @@ def _rows(rows, count: int):
 
 
 def numbers(x):
-    """x as numbers for training: float32 for other floats, integers and booleans as they are."""
-    return x.astype(np.float32) if x.dtype == np.float64 else x
+    """x as numbers for training: float32 for other floats; integers, booleans and what is on disk as they are."""
+    return x.astype(np.float32) if x.dtype in (np.float64, np.float16) and not on_disk(x) else x
 
 
 def labels(y) -> np.ndarray:
     """Labels as an array, words too: a model that is not conditional carries them along. Missing ones are NaN."""
     try:
         values, mask, _ = table(y, "y")
-        found = values if mask is None else np.where(mask, values, np.nan)
+        found = np.asarray(values) if mask is None else np.where(mask, values, np.nan)
     except ValueError:  # words, perhaps
         try:
             found = np.asarray(None if isinstance(y, dict) else y)

@@ -156,7 +156,7 @@ class Codes:
         """Draw number `number` of each code, `[N, D]`."""
         stream, parameters = tf.constant(noise.FITTING - number, tf.int64), self.parameters
         if self.dynamic is not None:
-            x = self.dynamic.preparation(self.dynamic.array, 0, stream).numpy()
+            x = self.dynamic.preparation(self.dynamic.array[:], 0, stream).numpy()
             parameters, _ = self._encoded(self.dynamic.replace(array=x, scale=1.0, dynamic=False))
         parts = [(parameters[i : i + ROWS], stream, tf.constant(i)) for i in range(0, len(self), ROWS)]
         return tf.concat([self._some(*part) for part in parts], axis=0)

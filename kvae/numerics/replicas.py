@@ -4,6 +4,8 @@ A batch is divided among the replicas in its order. So the noise of an example, 
 the sums over the batch are those of one device.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 
@@ -46,6 +48,15 @@ def rows_of(rows: int):
         return 0, rows
     share = lambda end: tf.cast(end * tf.cast(rows, tf.int64) // count(), tf.int32)  # noqa: E731
     return share(number()), share(number() + 1)
+
+
+def own_rows(strategy) -> Callable[[int], slice]:
+    """From the size of a global batch to those of its rows that the replicas of this process take."""
+    if strategy is None or strategy.num_replicas_in_sync == 1:
+        return lambda rows: slice(0, rows)
+    own = [int(one) for one in strategy.experimental_local_results(strategy.run(number))]
+    ends, all_of_them = (min(own), max(own) + 1), strategy.num_replicas_in_sync
+    return lambda rows: slice(*(end * rows // all_of_them for end in ends))
 
 
 def offset(rows):

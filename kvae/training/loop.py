@@ -2,7 +2,7 @@
 
 Keras calls its `train_function` with an iterator of batches. A `Loop` stands in its place: it ignores the
 iterator, gathers the rows of each batch by index and runs a number of steps inside one `tf.while_loop`. The
-progress bar, the history and the callbacks stay Keras' own.
+progress bar, the history and the callbacks stay Keras' own. The rows are in memory, or come in blocks from disk.
 """
 
 import functools
@@ -13,9 +13,12 @@ import tensorflow as tf
 
 from kvae.data import conditions
 from kvae.data.batch import Batch
-from kvae.data.splits import Preparation, Split
+from kvae.data.preparation import Preparation
+from kvae.data.splits import Split
 from kvae.numerics import noise, replicas
+from kvae.training.feeds import Feed, Held, Piece
 from kvae.training.step_time import StepTime, steps_per_call
+from kvae.training.streamed import LARGEST_HELD, Streamed
 
 _SECONDS_PER_CALL = 0.3  # what a call aims at, once the time of a step is known
 
@@ -60,13 +63,7 @@ class Loop:
         self.asked = 0  # steps of this Keras epoch that Keras has asked for
         self.done = 0  # and steps of it that have been run
         self.step_time = model.programs.get(("step_time", training, split.batch_size), StepTime)
-        support = model.likelihood.support
-        small = split.as_stored and support.integer and np.all(support.low >= 0) and np.all(support.high <= 255)
-        condition = conditions.checked(split.y, model.condition_shape, len(split))
-        array = split.array.astype(np.uint8) if small and split.mask is None else split.array
-        whole = Batch(array, condition, split.mask, split.sample_weight).map(tf.constant)
-        self.arrays = {name: tensor for name, tensor in whole._asdict().items() if tensor is not None}
-        self.rows: tuple[int, tf.Tensor, tf.Tensor] | None = None  # pass, whole batches, ragged batch
+        self.feed = _feed(model, split, training, shuffle)
         self.logs: dict = {}
 
     @property
@@ -128,33 +125,24 @@ class Loop:
         self.model.position.value.assign(0)
 
     def _run(self, passes: int, first: int, count: int) -> None:
-        size = self.split.batch_size
-        whole = len(self.split) // size
-        if self.rows is None or self.rows[0] != passes:
-            order = np.arange(len(self.split), dtype=np.int32)
-            if self.training and self.shuffle:
-                order = self.split.order(self.model.seed, passes)
-            rows = np.split(order, [whole * size])
-            self.rows = passes, tf.constant(rows[0].reshape(whole, size)), tf.constant(rows[1][None])
-        in_whole = min(count, whole - first)
-        if in_whole > 0:
-            self._call(self.training, self.rows[1], first, in_whole)
-        if count > max(in_whole, 0):  # the ragged batch comes once a pass: not worth a compilation
-            self._call(False, self.rows[2], 0, 1)
+        for piece in self.feed.pieces(passes, first, count):
+            self._call(piece)
 
-    def _call(self, may_jit: bool, rows, first: int, count: int) -> None:
-        numbers = [tf.constant(number, tf.int32) for number in (first, count)]
+    def _call(self, piece: Piece) -> None:
+        numbers = [tf.constant(number, tf.int32) for number in piece[2:]]
+        # The ragged batch comes once a pass: not worth a compilation.
+        may_jit = self.training and piece.rows.shape[1] == self.split.batch_size
         try:
-            self.logs = self._program(may_jit)(self.arrays, rows, *numbers)
+            self.logs = self._program(may_jit)(piece.arrays, piece.rows, *numbers)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             self.model.without_xla(error)  # raises it again, where it is another
-            self.logs = self._program(may_jit)(self.arrays, rows, *numbers)
+            self.logs = self._program(may_jit)(piece.arrays, piece.rows, *numbers)
 
     def _program(self, may_jit: bool):
         """The compiled loop, made once for a model and a way of preparing its data."""
         jit = may_jit and self.model.jit_compile
         size = self.split.batch_size if jit else None  # XLA compiles for one shape, the rest for all
-        types = tuple((name, array.dtype, array.shape.rank) for name, array in self.arrays.items())
+        types = tuple((name, spec.dtype, spec.shape.rank) for name, spec in self.feed.specs.items())
         key = (self.split.preparation, self.training, size, jit, types)
         return self.model.programs.get(key, lambda: self._compiled(jit, size))
 
@@ -164,14 +152,32 @@ class Loop:
             return program
         number = tf.TensorSpec([], tf.int32)
         rows = tf.TensorSpec([None, size], tf.int32)
-        arrays = {name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in self.arrays.items()}
         # Concrete, because a tf.function first inspects its arguments, which takes longer than its launch.
-        function = tf.function(program, jit_compile=jit, autograph=False)
-        return function.get_concrete_function(arrays, rows, number, number)
+        compiled = tf.function(program, jit_compile=jit, autograph=False)
+        return compiled.get_concrete_function(self.feed.specs, rows, number, number, number)
+
+
+def _feed(model, split: Split, training: bool, shuffle: bool) -> Feed:
+    """The rows of a split, in memory or from disk."""
+
+    def order(passes):  # which holds no loop: a feed is freed with its last user
+        shuffled = training and shuffle
+        return split.order(model.seed, passes) if shuffled else np.arange(len(split), dtype=np.int32)
+
+    condition = conditions.checked(split.y, model.condition_shape, len(split))
+    whole = Batch(split.array, condition, split.mask, split.sample_weight)
+    arrays = {name: array for name, array in whole._asdict().items() if array is not None}
+    if split.on_disk and split.array.nbytes > LARGEST_HELD:
+        return Streamed(arrays, split.batch_size, order, training, replicas.own_rows(model.distribute_strategy))
+    support = model.likelihood.support
+    small = split.as_stored and support.integer and np.all(support.low >= 0) and np.all(support.high <= 255)
+    if small and split.mask is None:
+        arrays["x"] = np.asarray(split.array).astype(np.uint8)
+    return Held(arrays, split.batch_size, order)
 
 
 def _program(model, preparation: Preparation, training: bool, jit: bool):
-    def program(arrays, rows, first, count):
+    def program(arrays, rows, first, count, offset):
         def step(i):
             begin, end = replicas.rows_of(tf.shape(rows)[1])
             own = rows[i] if replicas.count() == 1 else rows[i][begin:end]
@@ -179,7 +185,7 @@ def _program(model, preparation: Preparation, training: bool, jit: bool):
             if training:
                 x = preparation(batch.x, begin, model.draws.value)
             else:
-                x = preparation(batch.x, rows[i][0] + begin, noise.BINARIZATION)
+                x = preparation(batch.x, offset + rows[i][0] + begin, noise.BINARIZATION)
             model.step(batch._replace(x=x), training)
 
         def body(i):

@@ -42,6 +42,13 @@ def _builder(features=("image",), examples=None, **options):
     return stand_in("mine", info=info, data_dir="there", as_dataset=given)
 
 
+def _files(folder, **arrays):
+    """A folder with these files read."""
+    for name, array in arrays.items():
+        np.save(path(f"{folder}/{name.replace('_of_', '-of-').replace('train_', 'train-')}.npy"), array)
+    return lambda: kvae.data.folder(path(folder))
+
+
 IDX = b"\0\0\x08\x01\0\0\0\x09abc"
 
 
@@ -128,6 +135,52 @@ ROWS = {
         (
             lambda: (np.savez(path("other.npz"), x=X), kvae.data.load(path("other.npz"))),
             r"other.npz needs an array x_train, it holds \['x'\]. Write it with numpy.savez\(path, x_train=...\)",
+        ),
+    ],
+    "data.shards.mapped": [
+        (
+            lambda: (path("torn_npy/x_train.npy", b"words"), kvae.data.folder(path("torn_npy")))[1],
+            r"torn_npy/x_train.npy is not a whole .npy file of numbers \(.*\). Write it again",
+        ),
+    ],
+    "data.shards.read_shards": [
+        (
+            _files("two_counts", x_train_0_of_1=X, x_train_0_of_2=X, x_train_1_of_2=X),
+            "two_counts holds x_train twice: in 1 files, such as x_train-0-of-1.npy, and in 2 files. Leave one of them",
+        ),
+        (
+            _files("both", x_train_0_of_1=X, x_train=X),
+            "holds x_train twice: in 1 files, such as x_train-0-of-1.npy, and in one file x_train.npy. Leave one of th",
+        ),
+        (
+            _files("lacks", x_train_2_of_7=X),
+            "lacks 6 of the 7 files of x_train: x_train-00000-of-00007.npy, .*00003-of-00007.npy and others. Copy or w",
+        ),
+        (
+            _files("shapes", x_train_0_of_2=X, x_train_1_of_2=X[:, 1:]),
+            r"of one shape, but those of x_train-0-of-2.npy have shape \(6,\) and those of x_train-1-of-2.npy \(5,\)",
+        ),
+        (
+            _files("dtypes", x_train_0_of_2=X, x_train_1_of_2=X > 0),
+            "of one dtype, but those of x_train-0-of-2.npy have dtype float32 and those of x_train-1-of-2.npy bool. Wr",
+        ),
+    ],
+    "data.shard_writing.write_shards": [
+        (
+            lambda: (path("full/x_train.npy", b""), kvae.data.write_shards(path("full"), X, 3)),
+            "full already holds x_train.npy. Delete the files of x_train, or give another folder",
+            FileExistsError,
+        ),
+        (lambda: kvae.data.write_shards(path("none_yet"), iter([]), 3), "x is empty. Give at least one example"),
+    ],
+    "data.shard_writing._arrays": [
+        (
+            lambda: kvae.data.write_shards(path("none_yet"), np.ma.masked_less(X, 0.5), 3),
+            "Files hold dense arrays .* but x is sparse, lacks values or is a single number. Fill in what is missing",
+        ),
+        (
+            lambda: kvae.data.write_shards(path("none_yet"), iter([X, X[:, 1:]]), 3),
+            r"one shape and dtype: .*shape \(6,\), float32, and a later one of shape \(5,\), float32. Bring them",
         ),
     ],
     "data.sources.folder": [

@@ -9,6 +9,8 @@ import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import sys
+import tempfile
+import threading
 
 import keras
 import numpy as np
@@ -16,6 +18,8 @@ import tensorflow as tf
 
 import kvae
 from kvae import likelihoods, posteriors, priors
+from kvae.data.shards import Shards
+from kvae.training import loop, streamed
 
 random = np.random.default_rng(0)
 X = (random.random((101, 12)) < 0.4).astype(np.float32)
@@ -23,6 +27,8 @@ GREY = random.random((101, 12)).astype(np.float32)
 WEIGHT = random.random(101).astype(np.float32)
 MASK = random.random((101, 12)) < 0.8
 LABELS = random.integers(0, 3, 101)
+FILES = tempfile.TemporaryDirectory()
+READ = {"rows": 0}  # by the thread that reads ahead
 
 
 def networks(extra=None, **options):
@@ -49,6 +55,10 @@ CASES = {  # data, fit's arguments, networks, the model's arguments, the optimiz
     ),
     "mask": lambda: ({"x": X, "mask": MASK}, {}, networks(), {}, adam(use_ema=True, ema_momentum=0.9)),
     "dynamic": lambda: (kvae.data.Split(GREY, dynamic=True, seed=2, batch_size=24), {}, networks(), {}, adam()),
+    "disk": lambda: (
+        kvae.data.Split(kvae.data.folder(FILES.name)["x_train"], dynamic=True, seed=2, batch_size=24),
+        {}, networks(), {}, adam(),
+    ),
     "optimal": lambda: (GREY, {}, networks(), {"likelihood": likelihoods.Normal("optimal")}, adam()),
     "optimal_each": lambda: (GREY, {}, networks(), {"likelihood": likelihoods.Normal(per="element")}, adam()),
     "codes": lambda: (
@@ -76,8 +86,23 @@ def trained(case: str) -> dict[str, np.ndarray]:
     return found
 
 
+def watch_the_disk():
+    """Stream what is on disk, two steps at a time, and count the rows that are read while the steps run."""
+    loop.LARGEST_HELD, streamed._BLOCK = 0, 2 * 24 * GREY[0].nbytes
+    kvae.data.write_shards(FILES.name, GREY, 40)
+    read = Shards.__getitem__
+
+    def counted(shards, rows):
+        if threading.current_thread() is not threading.main_thread():
+            READ["rows"] += len(rows)
+        return read(shards, rows)
+
+    Shards.__getitem__ = counted
+
+
 def main():
     cases, replicas, output = sys.argv[1:]
+    watch_the_disk()
     keras.config.set_dtype_policy("float64")
     if replicas == "workers":
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -90,7 +115,8 @@ def main():
         strategy = tf.distribute.get_strategy()
     with strategy.scope():
         found = {case: trained(case) for case in cases.split(",")}
-    np.savez(output, **{f"{case}: {name}": value for case, numbers in found.items() for name, value in numbers.items()})
+    numbers = {f"{case}: {name}": value for case, numbers in found.items() for name, value in numbers.items()}
+    np.savez(output, **numbers, **({"rows read": READ["rows"]} if "disk" in found else {}))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def test_one_replica_is_no_strategy_bit_for_bit(alone, tmp_path):
 
 @pytest.mark.slow
 def test_two_workers_are_one_device(alone, tmp_path):
-    cases = ("adamw", "codes", "optimal", "dynamic")
+    cases = ("adamw", "codes", "optimal", "disk")
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     cluster = {"worker": [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]}
     for one in sockets:
@@ -95,6 +95,8 @@ def test_two_workers_are_one_device(alone, tmp_path):
     for worker in workers:
         ended(worker)
     found = [dict(np.load(tmp_path / f"{index}.npz")) for index in range(2)]
+    read = [int(one.pop("rows read")) for one in found]
+    assert min(read) > 250 and sum(read) <= int(alone["rows read"])  # five passes of 101 rows: each reads its half
     assert_equal(found[1], found[0], weights=0.0, logs=0.0)
     assert_equal(found[0], of(cases, alone))
 
