@@ -1,5 +1,6 @@
 """What the example programs share: flags, a check before the work begins, and ends without a traceback."""
 
+import inspect
 import json
 import os
 import sys
@@ -32,6 +33,11 @@ def start(argv, job, stopped="Stopped.") -> None:
             raise
         print(f"\n{Path(argv[0]).name}: {error} (For a traceback: --verbosity=1.)", file=sys.stderr)
         sys.exit(1)
+
+
+def call(argv, run) -> None:
+    """`start` a function whose arguments are the flags of the same names."""
+    start(argv, lambda: run(**{name: flags.FLAGS[name].value for name in inspect.signature(run).parameters}))
 
 
 def check_writable(folder) -> None:
