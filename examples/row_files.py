@@ -1,5 +1,6 @@
 """Rows of data that may be larger than memory, by their numbers: .npy, .npz, Parquet, and folders of these."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,7 @@ class Parquet:
         self.groups = [(one, i) for one in self.opened for i in range(one.num_row_groups)]
         self.ends = np.cumsum([one.metadata.row_group(i).num_rows for one, i in self.groups], dtype=np.int64)
         self.count = int(self.ends[-1]) if len(self.ends) else 0
+        self.lock = threading.Lock()
 
     def read(self, first: int, last: int) -> dict[str, np.ndarray]:
         """As `Arrays.read`. Missing values are NaN."""
@@ -67,7 +69,8 @@ class Parquet:
         for (file, group), end in zip(self.groups, self.ends, strict=True):
             start = int(end) - file.metadata.row_group(group).num_rows
             if first < end and start < last:
-                table = file.read_row_group(group, columns=wanted)
+                with self.lock:
+                    table = file.read_row_group(group, columns=wanted)
                 tables.append(table.slice(max(0, first - start), min(last, int(end)) - max(first, start)))
         table = pyarrow.concat_tables(tables)
         columns = [_numbers(name, table[name]) for name in self.columns]
