@@ -22,8 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import command_line
 from absl import app, flags
 
-FLAGS = flags.FLAGS
-
 
 def run(
     score="elbo", alpha=0.05, fdr=0.1, latent_dim=6, epochs=300, samples=100, seed=0,
@@ -106,8 +104,7 @@ def _define_flags():
 
 def main(argv):
     """Read the flags and run."""
-    names = "score", "alpha", "fdr", "latent_dim", "epochs", "samples", "seed", "output", "saved_models"
-    command_line.start(argv, lambda: run(**{name: FLAGS[name].value for name in names}))
+    command_line.call(argv, run)
 
 
 if __name__ == "__main__":

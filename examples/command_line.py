@@ -1,5 +1,6 @@
 """What the example programs share: flags, a check before the work begins, and ends without a traceback."""
 
+import inspect
 import json
 import os
 import sys
@@ -34,6 +35,11 @@ def start(argv, job, stopped="Stopped.") -> None:
         sys.exit(1)
 
 
+def call(argv, run) -> None:
+    """`start` a function whose arguments are the flags of the same names."""
+    start(argv, lambda: run(**{name: flags.FLAGS[name].value for name in inspect.signature(run).parameters}))
+
+
 def check_writable(folder) -> None:
     """Raise an OSError unless the folder can be written to, or made."""
     place = Path(folder).absolute()
@@ -57,6 +63,8 @@ def write_whole(path: Path, write) -> None:
     try:
         with temporary.open("wb") as file:
             write(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

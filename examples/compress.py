@@ -92,7 +92,7 @@ def main(argv):
     """Read the flags and run."""
     if (FLAGS.encode is None) == (FLAGS.decode is None):
         raise app.UsageError("Give one of --encode and --decode.")
-    command_line.start(argv, lambda: run(FLAGS.model, FLAGS.encode, FLAGS.decode, FLAGS.output))
+    command_line.call(argv, run)
 
 
 if __name__ == "__main__":

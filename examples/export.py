@@ -17,8 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import command_line
 from absl import app, flags
 
-FLAGS = flags.FLAGS
-
 
 def run(model, saved_models, samples=100) -> str:
     """Export, check and return the path of the new version; the arguments are the flags."""
@@ -48,7 +46,7 @@ def _define_flags():
 
 def main(argv):
     """Read the flags and run."""
-    command_line.start(argv, lambda: run(FLAGS.model, FLAGS.saved_models, FLAGS.samples))
+    command_line.call(argv, run)
 
 
 if __name__ == "__main__":

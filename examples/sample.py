@@ -18,8 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import command_line
 from absl import app, flags
 
-FLAGS = flags.FLAGS
-
 
 def run(model, n=50, seed=0, kind="mean", output="drawn"):
     """Draw, write and return x `[n, *event_shape]`; the arguments are the flags."""
@@ -52,7 +50,7 @@ def _define_flags():
 
 def main(argv):
     """Read the flags and run."""
-    command_line.start(argv, lambda: run(FLAGS.model, FLAGS.n, FLAGS.seed, FLAGS.kind, FLAGS.output))
+    command_line.call(argv, run)
 
 
 if __name__ == "__main__":

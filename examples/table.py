@@ -22,8 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import command_line
 from absl import app, flags
 
-FLAGS = flags.FLAGS
-
 
 def cells():
     """The table without holes: a pandas.DataFrame."""
@@ -101,8 +99,7 @@ def _define_flags():
 
 def main(argv):
     """Read the flags and run."""
-    names = "missing", "latent_dim", "hidden", "epochs", "samples", "seed", "output", "saved_models"
-    command_line.start(argv, lambda: run(**{name: FLAGS[name].value for name in names}))
+    command_line.call(argv, run)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def run(config: Config, elsewhere: str | None = None) -> dict:
         _refuse_other_run(shared / "config.json", wanted)
         with scope:
             vae = kvae.load_model(model_path)
-        passes = int(vae.passes.numpy())
+        passes = int(vae.passes)
         card = json.loads(card_path.read_text()) if card_path.exists() else {}
         finished = card.get("epochs") == passes >= config.epochs
         if finished and (Path(config.saved_models) / card["saved_model"]).exists():

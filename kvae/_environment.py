@@ -32,6 +32,9 @@ OPTIONAL = (
     Optional("tensorboard", "tensorboard", "the callback TensorBoard", "tensorboard"),
     Optional("tensorflow-serving-api", "tensorflow_serving", "the gRPC client of examples/serve", "serving"),
     Optional("openvino", "openvino", "a second reader of SavedModels in the tests", "serving"),
+    Optional("ray", "ray", "examples/score.py on several machines", "batch"),
+    Optional("dask", "dask", "examples/score.py on several machines", "batch"),
+    Optional("pydmd", "pydmd", "a second dynamic mode decomposition in the tests", "peers"),
 )
 
 

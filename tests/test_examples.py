@@ -196,7 +196,8 @@ def test_anomaly_checks_its_levels_before_it_trains(given, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "name",
     [
-        *("train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress", "table", "large"),
+        *("train", "evaluate", "compare", "sample", "export", "anomaly", "dynamics", "compress", "table"),
+        *("large", "score"),
         *(f"documents/{name}" for name in ("autoencoder", "beta_and_k", "code_length", "decoder_scale")),
     ],
 )
@@ -229,6 +230,8 @@ def test_help_lists_every_flag(name, tmp_path):
     ("large", ("--folder", "file/data"), "large.py: file/data cannot be written to: "),
     ("compress", ("--model", "m.keras", "--output", "o"), "Give one of --encode and --decode."),
     ("compress", ("--model", "m.keras", "--encode", "a.npy", "--output", "o"), "compress.py: There is no a.npy. Giv"),
+    ("score", ("--model", "m", "--data", "x.npy", "--output", "file"), "score.py: file cannot be written to"),
+    ("score", ("--model", "m", "--data", "x.npy", "--output", "o"), "score.py: There is no x.npy. Check the path."),
     ("documents/beta_and_k", ("--hidden", "a"), "--hidden takes whole numbers, such as 64,64, got a."),
     ("documents/code_length", ("--output", "file/run"), "code_length.py: file/run cannot be written to: "),
 ])  # fmt: skip

@@ -28,7 +28,6 @@ import command_line
 import numpy as np
 from absl import app, flags
 
-FLAGS = flags.FLAGS
 DRAWS = 20_000
 
 
@@ -284,8 +283,7 @@ def _define_flags():
 
 def main(argv):
     """Read the flags and run."""
-    names = "seeds", "epochs", "steps", "draws", "output"
-    command_line.start(argv, lambda: run(**{name: FLAGS[name].value for name in names}))
+    command_line.call(argv, run)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,6 @@ import command_line
 import numpy as np
 from absl import app, flags
 
-FLAGS = flags.FLAGS
-
 
 def bits(symbols, table) -> float:
     """Bits for each symbol, a whole number from 0 on, in the code for these probabilities."""
@@ -136,7 +134,7 @@ def _define_flags():
 
 def main(argv):
     """Read the flags and run."""
-    command_line.start(argv, lambda: run(FLAGS.count, FLAGS.output))
+    command_line.call(argv, run)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ import command_line
 import numpy as np
 from absl import app, flags
 
-FLAGS = flags.FLAGS
 TUNED = (0.03, 0.1, 0.2, 0.3, 0.5)  # s, so that beta is 0.0009 to 0.25
 FLOORS = (0.03, 0.05, 0.08)
 
@@ -166,7 +165,7 @@ def _define_flags():
 
 def main(argv):
     """Read the flags and run."""
-    command_line.start(argv, lambda: run(FLAGS.seeds, FLAGS.epochs, FLAGS.output))
+    command_line.call(argv, run)
 
 
 if __name__ == "__main__":

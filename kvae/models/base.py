@@ -8,6 +8,7 @@ from kvae.data.batch import Batch, unpack
 from kvae.numerics import arguments, noise, replicas
 from kvae.numerics.compilation import gradient_barrier
 from kvae.objectives import Objective, Terms
+from kvae.training.counter import Counter
 from kvae.training.trackers import Faults, Trackers
 from kvae.training.trainer import Trainer
 
@@ -36,8 +37,8 @@ class LatentVariableModel(Trainer):
         self.seen = keras.metrics.Sum(name="seen", dtype="int64")  # examples of this evaluation so far
 
     def _counter(self, name):
-        options = {"initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
-        return self.add_weight(name=name, shape=(), dtype="int64", **options)
+        with keras.name_scope(self.name, caller=self):
+            return Counter("zeros", (), "int64", trainable=False, aggregation="only_first_replica", name=name)
 
     # ---- defined by the subclass ----
 

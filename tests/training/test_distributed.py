@@ -102,12 +102,13 @@ def test_two_workers_are_one_device(alone, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_document_runs():
+def test_the_document_runs(tmp_path):
     """In a process of its own, which makes a strategy."""
     text = (ROOT / "docs" / "distributed.md").read_text()
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run(["timeout", "-k", "5", "300", sys.executable, "-c", code], check=True, env=environment)
+    command = ["timeout", "-k", "5", "300", sys.executable, "-c", code]
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path)
 
 
 def launched(folder: pathlib.Path, name: str) -> subprocess.Popen:
