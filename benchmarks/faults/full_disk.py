@@ -36,7 +36,7 @@ import kvae
 
 OUTCOMES = ("written", "refused", "other error", "harm")
 DISK = 2**24  # bytes
-ROOM = 1_000_000  # bytes, in which each of the files has room
+ROOM = 400_000  # bytes, in which each of the files has room but an export
 X = np.random.default_rng(0).random((24, 6)).astype(np.float32)
 
 

@@ -38,8 +38,8 @@ def read(path: Path) -> Content:
     """The content of a `.keras` file, of which every part reads back.
 
     Raises:
-        ValueError: where it does not, and where a part would be written elsewhere, is much larger than what is stored
-            of it, or holds Python code.
+        ValueError: where it does not, and where a part would be written elsewhere or is much larger than what is stored
+            of it.
     """
     numbers, parts, refused, broken = 0, {}, None, None
     try:
@@ -58,13 +58,17 @@ def read(path: Path) -> Content:
         broken = "its JSON is of another kind"
     if broken is not None:
         raise ValueError(f"{path} is not a readable .keras file ({broken}): {_DAMAGED}")
+    return Content(config, str(metadata.get("keras_version", "")), note, numbers)
+
+
+def refuse_code(path: Path, config: dict) -> None:
+    """Raise a ValueError where a configuration holds Python code."""
     if code := _code(config):
         raise ValueError(
             f"{path} is refused: it holds {code}, which would run code that came with the file. Where you trust who "
             "wrote it, keras.models.load_model(path, safe_mode=False) loads it; before you save a model, replace its "
             "Lambda layers by layers of registered classes."
         )
-    return Content(config, str(metadata.get("keras_version", "")), note, numbers)
 
 
 def _hostile(parts: list[zipfile.ZipInfo], size: int) -> str | None:

@@ -41,7 +41,7 @@ def read_note(path) -> dict:
     """What `save_model` was given to note; empty where there is no such file or no note in it.
 
     Raises:
-        ValueError: where the file is no .keras file, or one that `load_model` refuses.
+        ValueError: where the file is no .keras file, or one that `load_model` refuses for its parts.
     """
     path = Path(path)
     return archive.read(path).note if path.exists() else {}
@@ -66,6 +66,7 @@ def load_model(path):
     if path.suffix in (".h5", ".hdf5"):
         raise ValueError(f"{path} is an HDF5 file. kvae reads .keras files; write one with vae.save('model.keras').")
     content = archive.read(path)
+    archive.refuse_code(path, content.config)
     with archive.no_more_weights_than(content) as refused:
         try:
             return keras.models.load_model(path, safe_mode=True)

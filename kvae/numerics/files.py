@@ -31,12 +31,14 @@ def whole(path: Path) -> Iterator[Path]:
     if path.parent.name.startswith(_STAGING):  # of a block around this one
         yield path
         return
+    if path.is_symlink():
+        path = path.resolve()  # and the link stays
     folder = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=_STAGING, dir=path.parent))
         yield folder / path.name
-        with (folder / path.name).open("rb") as file:
+        with (folder / path.name).open("r+b") as file:
             os.fsync(file.fileno())  # some file systems say only here that they are full
         os.replace(folder / path.name, path)
     except OSError as error:

@@ -192,6 +192,8 @@ ROWS = {
             lambda: kvae.load_model(_of_parts("out.keras", **{"../out": b""})),
             "out.keras is refused: its part '../out.json' would be written outside of its folder. Do not use it",
         ),
+    ],
+    "models.archive.refuse_code": [
         (
             lambda: kvae.load_model(_of_parts("code.keras", config=b'{"class_name": "Lambda"}')),
             r"refused: it holds a Lambda, which would run code.*keras.models.load_model\(path, safe_mode=False\)",
