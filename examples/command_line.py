@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -73,6 +74,13 @@ def write_figures(folder, figures: dict, films: dict | None = None) -> None:
     for name, film in (films or {}).items():
         with files.whole(Path(folder, f"{name}.gif")) as temporary:
             film.save(temporary, writer="pillow", dpi=60)
+
+
+def kept_elsewhere(vae, error: OSError) -> OSError:
+    """The error of a last save, after the model was saved to a temporary folder."""
+    path = Path(tempfile.mkdtemp(prefix="kvae-"), "model.keras")
+    vae.save(path)
+    return OSError(f"{error} The trained model is in {path}: move it there, and give the same flags to go on.")
 
 
 @contextlib.contextmanager

@@ -115,7 +115,7 @@ def _run(config: Config, elsewhere: str | None) -> dict:
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=keep), checkpoint, frames],
         )
     except OSError as error:  # of the last save
-        raise _kept_elsewhere(vae, error) from error
+        raise (command_line.kept_elsewhere(vae, error) if alone else error) from error
     if config.distribute != "none" and checkpoint.filepath.exists():
         vae = kvae.load_model(checkpoint.filepath)  # on one device
     results = {}
@@ -152,13 +152,6 @@ def _run(config: Config, elsewhere: str | None) -> dict:
     )
     print(f"Wrote {output} and {version} in {time.time() - started:.0f} s.")
     return results
-
-
-def _kept_elsewhere(vae, error: OSError) -> OSError:
-    """The error, after the model was saved to a temporary folder, where that can be."""
-    path = Path(tempfile.mkdtemp(prefix="kvae-"), "model.keras")
-    vae.save(path)
-    return OSError(f"{error} The trained model is in {path}: move it there and give the same flags to go on.")
 
 
 def _scope(distribute: str):

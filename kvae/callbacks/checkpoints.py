@@ -22,7 +22,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     A process that is killed while it writes leaves the file of the save before. (Keras' own `ModelCheckpoint`
     writes in place.) Where the disk is full, or the folder is gone or not writable any more, the training goes on with
-    a warning, and the next epoch tries again; at the end of the fit it is an error, and the model is still in memory.
+    a warning, and the next epoch tries again; at the end of the fit, and under several workers, it is an error, and the
+    model is still in memory.
     While a fit runs, no other process can write to the same path with this callback: a lock is held beside it, which
     ends with the process. The file holds the optimizer and kvae's counters: `kvae.load_model(path).fit(...,
     initial_epoch=int(vae.passes))` goes on as if nothing had happened.
@@ -76,7 +77,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Save, unless the last save was just now."""
         self._unsaved = True
         if time.monotonic() - self._saved_at >= self.seconds:
-            _or_warn(self._save)
+            _or_warn(self.model, self._save)
 
     def on_train_end(self, logs=None):
         """Save what is not saved yet."""
@@ -139,18 +140,20 @@ class BestCheckpoint(keras.callbacks.Callback):
             return
         if self.best is None or self._sign * value > self._sign * self.best:
             note = {"monitor": self.monitor, "value": value, "epoch": epoch}
-            _or_warn(lambda: self._save(value, note))
+            _or_warn(self.model, lambda: self._save(value, note))
 
     def _save(self, value, note):
         save_model(self.model, self.filepath, note)
         self.best = value
 
 
-def _or_warn(save: Callable[[], None]) -> None:
-    """Save, or say why that failed: the training goes on."""
+def _or_warn(model: keras.Model, save: Callable[[], None]) -> None:
+    """Save, or say why that failed: the training goes on, but for that of several workers, who save together."""
     try:
         save()
     except OSError as error:
+        if model.distribute_strategy.cluster_resolver is not None:
+            raise
         warnings.warn(f"{error.strerror or error} The training goes on; the next save tries again.", stacklevel=2)
 
 
