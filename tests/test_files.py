@@ -132,6 +132,7 @@ def test_the_limit_on_weights_ends_with_the_loading(tmp_path):
 # ---- full disks, and folders that are gone ----
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_on_a_full_disk():
     full = program("full_disk")
     with full.disk() as (folder, mounted):
@@ -227,6 +228,7 @@ def test_a_lock_that_its_holder_has_just_deleted(tmp_path):
 # ---- memory ----
 
 
+@pytest.mark.slow
 def test_memory_is_told():
     memory = program("memory")
     found = memory.cycles(2, warm=1)
