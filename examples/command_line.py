@@ -1,9 +1,12 @@
 """What the example programs share: flags, a check before the work begins, and ends without a traceback."""
 
+import contextlib
 import inspect
 import json
 import os
+import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -13,6 +16,8 @@ flags.disclaim_key_flags()  # what is defined here belongs to the program that a
 
 def start(argv, job, stopped="Stopped.") -> None:
     """Do the job: an error ends the program with its sentence and status 1, Ctrl-C with one line and status 130.
+
+    A SIGTERM that the job turns into an exit with status 143 ends with that line too.
 
     Args:
         argv: what is left of the command line.
@@ -25,9 +30,11 @@ def start(argv, job, stopped="Stopped.") -> None:
     logging.set_verbosity(logging.INFO if traceback else logging.WARNING)
     try:
         job()
-    except KeyboardInterrupt:
-        print(f"\n{stopped() if callable(stopped) else stopped}", file=sys.stderr)
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as end:
+        status = 130 if isinstance(end, KeyboardInterrupt) else end.code
+        if status in (130, 128 + signal.SIGTERM):  # the state is saved then, see kvae.callbacks.Checkpoint
+            print(f"\n{stopped() if callable(stopped) else stopped}", file=sys.stderr)
+        sys.exit(status)
     except (ArithmeticError, ImportError, OSError, ValueError) as error:
         if traceback:
             raise
@@ -58,16 +65,46 @@ def write_whole(path: Path, write) -> None:
         path: of the file; its folder is made where it is missing.
         write: a function of the open binary file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    from kvae.numerics import files
+
+    with files.whole(Path(path)) as temporary, temporary.open("wb") as file:
+        write(file)
+
+
+def write_figures(folder, figures: dict, films: dict | None = None) -> None:
+    """Write figures as <name>.png and films as <name>.gif, see `write_whole`."""
+    from kvae.numerics import files
+
+    for name, figure in figures.items():
+        write_whole(Path(folder, f"{name}.png"), lambda file, figure=figure: figure.savefig(file, dpi=110))
+    for name, film in (films or {}).items():
+        with files.whole(Path(folder, f"{name}.gif")) as temporary:
+            film.save(temporary, writer="pillow", dpi=60)
+
+
+def kept_elsewhere(vae, error: OSError) -> OSError:
+    """The error of a last save, after the model was saved to a temporary folder."""
+    path = Path(tempfile.mkdtemp(prefix="kvae-"), "model.keras")
+    vae.save(path)
+    return OSError(f"{error} The trained model is in {path}: move it there, and give the same flags to go on.")
+
+
+@contextlib.contextmanager
+def alone(folder):
+    """Hold the lock of a run's folder, which is made where it is missing: no other program writes to it meanwhile.
+
+    The lock ends with the process, however that ends.
+    """
+    from kvae.numerics import files
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    lock = files.lock(path, f"The run {folder}")
     try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        files.unlock(path, lock)
 
 
 def write_json(path, content) -> None:

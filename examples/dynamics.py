@@ -120,7 +120,7 @@ def draw(config: Config, model, test, forecast, errors: dict, bands: list) -> No
     """Write the figures, and a film of the first forecast."""
     from kvae import dynamics, plots
 
-    output, shown = Path(config.output), min(config.steps - 1, 100)
+    shown = min(config.steps - 1, 100)
     true_codes = model.codes(test[:1])[0, 1:]
     path = model.rollout(test[:1, 0], config.steps - 1, samples=0, output="codes")[0, 0]
     ensemble = model.rollout(test[:1, 0], config.steps - 1, config.samples, config.seed, "codes")[:, 0]
@@ -130,10 +130,8 @@ def draw(config: Config, model, test, forecast, errors: dict, bands: list) -> No
         "moves": plots.code_moves(model.codes(test), min(16, config.steps // 2)),
         "spectrum": plots.spectra({"truth": dynamics.spectrum(test), "forecast": dynamics.spectrum(forecast)}),
     }
-    for name, figure in figures.items():
-        figure.savefig(output / f"{name}.png", dpi=110)
     film = plots.film(test[0, 1 : shown + 1], forecast[0, :shown], path[:shown], true_codes[:shown])
-    film.save(output / "film.gif", writer="pillow", dpi=60)
+    command_line.write_figures(config.output, figures, {"film": film})
 
 
 def _error(forecast, truth) -> list:

@@ -34,7 +34,8 @@ def run(model, n=50, seed=0, kind="mean", output="drawn"):
     written = [f"{output}.npz"]
     if len(vae.event_shape) > 1:
         low, high = (0.0, 1.0) if vae.likelihood.support.high == 1.0 else (None, None)
-        plots.grid(x, min(n, 10), f"{n} draws, seed {seed}", low, high).savefig(f"{output}.png", dpi=110)
+        figure = plots.grid(x, min(n, 10), f"{n} draws, seed {seed}", low, high)
+        command_line.write_figures(output.parent, {output.name: figure})
         written.append(f"{output}.png")
     print(f"Wrote {' and '.join(written)}.")
     return x

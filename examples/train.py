@@ -8,7 +8,8 @@
 The default prints a log-likelihood of about -23 nats on the binarised digits; the model of independent pixels
 has about -27. Other data are binarised only by --binarize; without it the likelihood follows the data. Everything is
 written to --output: model.keras, history.json, model_card.json and figures; the SavedModel becomes the next version
-under --saved_models. Run again with the same flags, it goes on where it stopped.
+under --saved_models. Run again with the same flags, it goes on where it stopped: after Ctrl-C or a kill at the last
+checkpoint, which is ten seconds old at most, after SIGTERM at the last step.
 """
 
 import os
@@ -38,6 +39,13 @@ def run(config: Config, elsewhere: str | None = None) -> dict:
         config: what the flags say.
         elsewhere: a folder for what a worker other than the first writes. It does the same work as the first.
     """
+    folder = output_folder(config) if elsewhere is None else Path(elsewhere)
+    command_line.check_writable(folder)
+    with command_line.alone(folder):
+        return _run(config, elsewhere)
+
+
+def _run(config: Config, elsewhere: str | None) -> dict:
     started = time.time()
     shared = output_folder(config)
     output, saved_models = shared, Path(config.saved_models)
@@ -88,21 +96,26 @@ def run(config: Config, elsewhere: str | None = None) -> dict:
     def keep(epoch, logs):
         for name, value in logs.items():
             history.setdefault(name, []).append(float(value))
-        command_line.write_json(output / history_path.name, history)
+        try:
+            command_line.write_json(output / history_path.name, history)
+        except OSError as error:
+            print(f"\n{error} The training goes on; the next epoch tries again.", file=sys.stderr)
 
     # Workers save together, for they wait for each other there.
-    checkpoint = kvae.callbacks.Checkpoint(
-        output / model_path.name, 0.0 if config.distribute == "multiworker" else 10.0
-    )
+    alone = config.distribute != "multiworker"
+    checkpoint = kvae.callbacks.Checkpoint(output / model_path.name, 10.0 if alone else 0.0, on_sigterm=alone)
     frames = kvae.callbacks.Frames(every=max(1, config.epochs // 30))
-    vae.fit(
-        data.train,
-        validation_data=data.validation,
-        epochs=config.epochs,
-        initial_epoch=passes,
-        verbose=config.verbose,
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=keep), checkpoint, frames],
-    )
+    try:
+        vae.fit(
+            data.train,
+            validation_data=data.validation,
+            epochs=config.epochs,
+            initial_epoch=passes,
+            verbose=config.verbose,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=keep), checkpoint, frames],
+        )
+    except OSError as error:  # of the last save
+        raise (command_line.kept_elsewhere(vae, error) if alone else error) from error
     if config.distribute != "none" and checkpoint.filepath.exists():
         vae = kvae.load_model(checkpoint.filepath)  # on one device
     results = {}
@@ -246,10 +259,8 @@ def _draw(vae, data, history, frames, output: Path, seed: int) -> None:
         figures["kl"] = plots.kl_bars(evaluate.kl_per_dimension(vae, many))
     if history:
         figures["curves"] = plots.curves(history)
-    for name, figure in figures.items():
-        figure.savefig(output / f"{name}.png", dpi=110)
-    if len(frames) > 1:
-        plots.animation(frames).save(output / "training.gif", writer="pillow", dpi=60)
+    films = {"training": plots.animation(frames)} if len(frames) > 1 else {}
+    command_line.write_figures(output, figures, films)
 
 
 def _refuse_other_run(path: Path, wanted: dict) -> None:

@@ -314,7 +314,9 @@ def test_interrupted(capsys):
 
 
 @pytest.mark.slow
-def test_interrupted_training_goes_on(tmp_path):
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_training_goes_on(tmp_path, number, status):
+    """Meanwhile its folder is locked for another one."""
     arguments = ("--epochs", 100000, "--latent_dim", 2, "--hidden", 8, "--verbose", 0)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     process = subprocess.Popen(
@@ -324,11 +326,15 @@ def test_interrupted_training_goes_on(tmp_path):
     begun = time.monotonic()
     while not model.exists() and time.monotonic() - begun < 200 and process.poll() is None:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    if number == signal.SIGINT:
+        other = ended("train", *arguments, folder=tmp_path)
+        assert other.returncode == 1 and f"runs/digits is in use by process {process.pid} on " in other.stderr
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in errors
+    assert process.returncode == status and "Traceback" not in errors
     assert "Stopped. To go on from the last checkpoint in runs/digits, give the same flags again." in errors
     assert int(kvae.load_model(model).passes) >= 1
+    assert sorted(path.name for path in model.parent.iterdir()) == ["config.json", "history.json", "model.keras"]
 
 
 @pytest.mark.slow

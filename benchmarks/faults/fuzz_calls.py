@@ -150,6 +150,7 @@ GOOD = {
     "plots.worst": {"x": "X", "means": "vae", "scores": "X[:, 0]", "count": "5"},
     "compress.encode": {"vae": "bits", "x": "B"}, "compress.decode": {"vae": "bits", "data": "coded"},
     "export.next_version": {"base": "'folder'"}, "export.signature_table": {"signatures": "signatures"},
+    "export.verify": {"path": "'served/1'"},
     "export.saved_model": {"vae": "vae", "path": "'new/1'", "verbose": "False"},
     "anomaly.Detector": {"vae": "vae"}, "anomaly.Detector.calibrate": NEW, "anomaly.Detector.score": NEW,
     "anomaly.Detector.p_value": NEW, "anomaly.Detector.decision_function": NEW, "anomaly.Detector.predict": NEW,
@@ -260,6 +261,7 @@ class World:
         """What the hostile paths name."""
         self.vae.save(folder / "m.keras")
         self.detector.save(folder / "detector.keras")
+        self.vae.export(folder / "served" / "1", verbose=False)
         for name in ("folder", "photos", "words"):
             (folder / name).mkdir()
         for number in range(4):

@@ -20,7 +20,15 @@ def load(path) -> tuple:
     """The model, the constructor's arguments, and the calibration's fields."""
     vae = load_model(path)
     note = read_note(path).get(_NOTE)
-    if note is None:
+    if not isinstance(note, dict):
         raise ValueError(f"{path} holds a model, but no detector. Read it with kvae.load_model, or calibrate one anew.")
-    kept = note["calibration"]
-    return vae, note["constructor"], kept | {name: np.asarray(kept[name]) for name in ("scores", "usual")}
+    constructor, kept = (note.get(name) for name in ("constructor", "calibration"))
+    if not (_has(constructor, "score", "samples", "seed") and _has(kept, "scores", "usual", "center", "weights")):
+        raise ValueError(
+            f"{path} holds a detector of another form. Calibrate one anew, on kvae.load_model({str(path)!r})."
+        )
+    return vae, constructor, kept | {name: np.asarray(kept[name]) for name in ("scores", "usual")}
+
+
+def _has(found, *names) -> bool:
+    return isinstance(found, dict) and set(found) == set(names)

@@ -1,15 +1,18 @@
 """Callbacks that save the whole model."""
 
 import math
+import os
 import signal
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from kvae.models.saving import read_note, save_model
-from kvae.numerics import arguments
+from kvae.numerics import arguments, files
 
 _RISING = ("elbo", "reconstruction")  # the logs that are better when higher
 
@@ -18,12 +21,20 @@ class Checkpoint(keras.callbacks.Callback):
     """Saves the whole model at the end of epochs and of the fit, under a temporary name that is then renamed.
 
     A process that is killed while it writes leaves the file of the save before. (Keras' own `ModelCheckpoint`
-    writes in place.) The file holds the optimizer and kvae's counters: `kvae.load_model(path).fit(...,
+    writes in place.) Where the disk is full, or the folder is gone or not writable any more, the training goes on with
+    a warning, and the next epoch tries again; at the end of the fit, and under several workers, it is an error, and the
+    model is still in memory.
+    While a fit runs, no other process can write to the same path with this callback: a lock is held beside it, which
+    ends with the process. The file holds the optimizer and kvae's counters: `kvae.load_model(path).fit(...,
     initial_epoch=int(vae.passes))` goes on as if nothing had happened.
 
     With `on_sigterm`, a process that gets SIGTERM saves its state, in the middle of an epoch too, and exits with status
     143. (A cluster sends SIGTERM before it takes a machine back.) The resumed run ends with the same bytes.
     A second SIGTERM ends it at once.
+
+    Raises:
+        BlockingIOError: in a fit, where another process trains with the same filepath.
+        OSError: where nothing can be written there, at the beginning and at the end of a fit.
 
     Args:
         filepath: ends in .keras.
@@ -39,10 +50,15 @@ class Checkpoint(keras.callbacks.Callback):
         self._unsaved = False
         self._asked_to_end = self._listening = False
         self._handler_before: Any = None
+        self._locked: Any = None
 
     def on_train_begin(self, logs=None):
-        """Make the folder, and listen for SIGTERM."""
+        """Make the folder, lock the path, and listen for SIGTERM."""
         arguments.new_file("filepath", self.filepath)
+        if self._locked is None:
+            self._locked = files.lock(self._lock_path(), str(self.filepath))
+            if self._locked is not None:
+                files.clear(self.filepath)
         if self.on_sigterm:
             self._asked_to_end = False
             self._handler_before, self._listening = signal.signal(signal.SIGTERM, self._note_sigterm), True
@@ -61,7 +77,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Save, unless the last save was just now."""
         self._unsaved = True
         if time.monotonic() - self._saved_at >= self.seconds:
-            self._save()
+            _or_warn(self.model, self._save)
 
     def on_train_end(self, logs=None):
         """Save what is not saved yet."""
@@ -70,10 +86,15 @@ class Checkpoint(keras.callbacks.Callback):
         self.on_fit_exit()
 
     def on_fit_exit(self):
-        """Stop listening for SIGTERM, however the fit has ended."""
+        """Stop listening for SIGTERM and give up the lock, however the fit has ended."""
+        files.unlock(self._lock_path(), self._locked)
+        self._locked = None
         if self._listening:
             signal.signal(signal.SIGTERM, self._handler_before)
             self._listening = False
+
+    def _lock_path(self) -> Path:
+        return self.filepath.with_name(os.fsdecode(b"." + os.fsencode(self.filepath.name)[:240] + b".lock"))
 
     def _save(self):
         save_model(self.model, self.filepath)
@@ -83,7 +104,8 @@ class Checkpoint(keras.callbacks.Callback):
 class BestCheckpoint(keras.callbacks.Callback):
     """Saves the whole model at the end of every epoch that is the best so far, under a temporary name, then renamed.
 
-    The best value is written into the file, so that after a restart a worse model does not take its place.
+    The best value is written into the file, so that after a restart a worse model does not take its place. Where it
+    cannot be written, the training goes on with a warning, and the next best epoch tries again.
 
     Args:
         filepath: ends in .keras.
@@ -118,8 +140,21 @@ class BestCheckpoint(keras.callbacks.Callback):
             return
         if self.best is None or self._sign * value > self._sign * self.best:
             note = {"monitor": self.monitor, "value": value, "epoch": epoch}
-            save_model(self.model, self.filepath, note)
-            self.best = value
+            _or_warn(self.model, lambda: self._save(value, note))
+
+    def _save(self, value, note):
+        save_model(self.model, self.filepath, note)
+        self.best = value
+
+
+def _or_warn(model: keras.Model, save: Callable[[], None]) -> None:
+    """Save, or say why that failed: the training goes on, but for that of several workers, who save together."""
+    try:
+        save()
+    except OSError as error:
+        if model.distribute_strategy.cluster_resolver is not None:
+            raise
+        warnings.warn(f"{error.strerror or error} The training goes on; the next save tries again.", stacklevel=2)
 
 
 def _keras_path(filepath) -> Path:

@@ -113,11 +113,24 @@ def shard_name(name: str, number: int, count: int) -> str:
 
 
 def mapped(file: Path) -> np.ndarray:
-    """The array of an `.npy` file, memory-mapped."""
+    """The array of an `.npy` file, memory-mapped.
+
+    Raises:
+        ValueError: where the file is another, or not as long as it says.
+    """
+    expected = -1
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{file} is not a whole .npy file of numbers ({error}). Write it again.") from None
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+        expected = array.offset + array.nbytes
+    except Exception as error:  # there are many ways not to be such a file
+        reason = str(error) or type(error).__name__
+    else:
+        reason = f"it has {file.stat().st_size} bytes, and promises {expected}"
+    if file.stat().st_size != expected:
+        raise ValueError(
+            f"{file} is not a readable .npy file of numbers ({reason}). Write it with numpy.save(path, x)."
+        )
+    return array
 
 
 def read_shards(folder: Path, name: str) -> Shards | None:

@@ -8,7 +8,7 @@ from kvae.dynamics import filtering, rollouts, serving, trajectories, transition
 from kvae.dynamics.fitting import Fitting
 from kvae.models.resolve import check_continuous, check_model
 from kvae.models.saving import check_saved
-from kvae.numerics import arguments
+from kvae.numerics import arguments, files
 
 _CONDITIONS = 1000  # at most
 
@@ -147,13 +147,19 @@ class Dynamics(Fitting):
     # ---- files ----
 
     def save(self, filepath, **kwargs):
-        """Write a `.keras` file, as `keras.Model.save` does.
+        """Write a `.keras` file, as `VAE.save` does.
 
         Raises:
             ValueError: for what is no path of a file, and for a VAE whose networks share a layer, as in `VAE.save`.
+            OSError: as there.
         """
         check_saved(self.vae, arguments.path("filepath", filepath))
-        super().save(filepath, **kwargs)
+        path = arguments.new_file("filepath", filepath)
+        if path.exists() and not kwargs.get("overwrite", True):
+            super().save(path, **kwargs)  # which asks at the keyboard
+            return
+        with files.whole(path) as temporary:
+            super().save(temporary, **kwargs)
 
     def export(self, path, steps: int = 100) -> str:
         """Write a SavedModel for serving to exactly `path`, which must not exist, and return it.

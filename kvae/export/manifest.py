@@ -20,7 +20,7 @@ def manifest(vae, model: Path, samples: int, results: dict) -> dict:
     functions = graph.graph_def.library.function
     operations = {node.op for nodes in (graph.graph_def.node, *(f.node_def for f in functions)) for node in nodes}
     own = {f.signature.name for f in functions}
-    files = sorted(file for file in model.rglob("*") if file.is_file() and "assets.extra" not in file.parts)
+    files = sorted(file for file in model.rglob("*") if file.is_file())
     signatures = {}
     for name, signature in sorted(graph.signature_def.items()):
         if name != "__saved_model_init_op":

@@ -1,5 +1,6 @@
 """A SavedModel is written under a temporary name and gets its own when it is complete."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,7 +11,10 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kvae.numerics import arguments
+from kvae.numerics import arguments, files
+
+MANIFEST = "assets.extra/manifest.json"
+MANIFEST_SUM = "assets.extra/manifest.sha256"  # as `sha256sum -c` reads it
 
 
 def new_path(path) -> Path:
@@ -42,10 +46,12 @@ def write(path: Path, model, table: dict, manifest_of: Callable[[Path], dict]) -
 
     Raises:
         FileExistsError: where `path` came into being meanwhile.
+        OSError: where it cannot be written, such as for a full disk. Nothing is left of it then.
     """
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    folder = staging / "model"
+    staging = None
     try:
+        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        folder = staging / "model"
         archive = keras.export.ExportArchive()
         archive.track(model)
         for name, (function, inputs) in table.items():
@@ -53,15 +59,21 @@ def write(path: Path, model, table: dict, manifest_of: Callable[[Path], dict]) -
         archive.write_out(str(folder), verbose=False)
         (folder / "assets.extra").mkdir()
         written = manifest_of(folder)
-        text = json.dumps(written, indent=1, allow_nan=False) + "\n"
-        (folder / "assets.extra" / "manifest.json").write_text(text)
+        text = (json.dumps(written, indent=1, allow_nan=False) + "\n").encode()
+        (folder / MANIFEST).write_bytes(text)
+        (folder / MANIFEST_SUM).write_text(f"{hashlib.sha256(text).hexdigest()}  {Path(MANIFEST).name}\n")
         if path.exists():
             raise FileExistsError(
                 f"{path} came into being during the export and is not overwritten. Export again to another path."
             )
         os.rename(folder, path)
+    except FileExistsError:
+        raise
+    except (OSError, tf.errors.OpError) as error:
+        raise files.not_written(path, error) from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
     return written
 
 

@@ -1,19 +1,15 @@
 """Writing and reading `.keras` files so that nothing is half-written and a broken file is named."""
 
 import json
-import os
 import re
+import textwrap
 import zipfile
-import zlib
 from pathlib import Path
 
 import keras
 
-from kvae.numerics import arguments
-
-_NOTE = "kvae.json"
-_PARTS = ("metadata.json", "config.json", "model.weights")
-_DAMAGED = "it is truncated or damaged. Take a copy of it from elsewhere, or train again."
+from kvae.models import archive
+from kvae.numerics import arguments, files
 
 
 def check_saved(model, path: Path) -> None:
@@ -34,37 +30,33 @@ def check_saved(model, path: Path) -> None:
 
 def save_model(model, path, note: dict | None = None) -> None:
     """Write `path` (ending in .keras) under a temporary name, then rename it; `note` is put into the file."""
-    path = arguments.path("path", path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")
-    try:
+    with files.whole(arguments.path("path", path)) as temporary:
         model.save(temporary)
         if note is not None:
-            with zipfile.ZipFile(temporary, "a") as archive:
-                archive.writestr(_NOTE, json.dumps(note))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            with zipfile.ZipFile(temporary, "a") as file:
+                file.writestr(archive.NOTE, json.dumps(note))
 
 
 def read_note(path) -> dict:
     """What `save_model` was given to note; empty where there is no such file or no note in it.
 
     Raises:
-        ValueError: where the file is no .keras file.
+        ValueError: where the file is no .keras file, or one that `load_model` refuses for its parts.
     """
-    if not Path(path).exists():
-        return {}
-    _check_whole(path)
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read(_NOTE)) if _NOTE in archive.namelist() else {}
+    path = Path(path)
+    return archive.read(path).note if path.exists() else {}
 
 
 def load_model(path):
     """The model in a `.keras` file, as `keras.models.load_model` gives it, with its optimizer and counters.
 
+    The file is judged before anything is made of it. Python code in it is not run, whatever Keras' safe mode is.
+
     Raises:
         FileNotFoundError: where there is no such file.
-        ValueError: where the file is truncated or damaged, or was written with a newer Keras that this one cannot read.
+        ValueError: where the file is truncated or damaged, or was written with a newer Keras that this one cannot read;
+            where it holds Python code, parts that would be written elsewhere or are much larger than what is stored of
+            them, or asks for more weights than it holds; where a class in it is not known.
     """
     path = arguments.path("path", path)
     if not path.exists():
@@ -73,37 +65,29 @@ def load_model(path):
         raise ValueError(f"{path} is a folder. If it is a SavedModel, load it with tf.saved_model.load(path).")
     if path.suffix in (".h5", ".hdf5"):
         raise ValueError(f"{path} is an HDF5 file. kvae reads .keras files; write one with vae.save('model.keras').")
-    _check_whole(path)
-    try:
-        return keras.models.load_model(path)
-    except (TypeError, ValueError) as error:
-        theirs = _keras_of(path)
-        if _numbers(theirs) <= _numbers(keras.__version__):
-            raise
-        raise ValueError(
-            f"{path} was written with Keras {theirs} and cannot be read by Keras {keras.__version__}, which is older. "
+    content = archive.read(path)
+    archive.refuse_code(path, content.config)
+    with archive.no_more_weights_than(content) as refused:
+        try:
+            return keras.models.load_model(path, safe_mode=True)
+        except Exception as error:  # Keras' layers and parts of one's own raise what they like
+            raise ValueError(f"{path} {_reason(error, content, refused)}") from error
+
+
+def _reason(error: Exception, content: archive.Content, refused: list[str]) -> str:
+    """Why a file whose parts all read back is not read, and what to do."""
+    theirs = content.keras_version
+    if refused:
+        return f"cannot be read: {refused[0]}. It is damaged or hostile: take another copy, or train again."
+    if _version(theirs) > _version(keras.__version__):
+        return (
+            f"was written with Keras {theirs} and cannot be read by Keras {keras.__version__}, which is older. "
             f'Mend it with: pip install "keras>={theirs}" (Keras 3.13 and later need Python 3.11), or write the file '
             "anew there."
-        ) from error
+        )
+    text = textwrap.shorten(str(error), 500, placeholder=" ...")
+    return f"cannot be read: {text} ({type(error).__name__}). Import the modules of your own classes in it first."
 
 
-def _check_whole(path: Path) -> None:
-    """Raise a ValueError unless every part of a `.keras` file reads back."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            bad, names = archive.testzip(), archive.namelist()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise ValueError(f"{path} is not a readable .keras file ({error}): {_DAMAGED}") from error
-    missing = [name for name in _PARTS if not any(one.startswith(name) for one in names)]
-    if bad is not None or missing:
-        what = f"its part {bad} does not read back" if bad is not None else f"it has no {missing[0]}"
-        raise ValueError(f"{path} is not a readable .keras file ({what}): {_DAMAGED}")
-
-
-def _keras_of(path: Path) -> str:
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read("metadata.json")).get("keras_version", "")
-
-
-def _numbers(version: str) -> list[int]:
+def _version(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)[:2]]

@@ -11,7 +11,7 @@ from kvae.models.inference import Inference
 from kvae.models.prior_fitting import PriorFit, fit_prior
 from kvae.models.saving import check_saved
 from kvae.models.trial import check_parts
-from kvae.numerics import arguments, divergences
+from kvae.numerics import arguments, divergences, files
 from kvae.numerics.paths import WeightedPath
 from kvae.objectives import Objective, Terms
 from kvae.training.trackers import Trackers
@@ -201,18 +201,23 @@ class VAE(Inference):
     # ---- files ----
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
-        """Write a `.keras` file, as `keras.Model.save` does.
+        """Write a `.keras` file, as `keras.Model.save` does, under a temporary name that is then renamed.
 
         Raises:
             ValueError: for what is no path of a file, and for networks that share a layer: Keras would write it twice,
                 and could not read it.
-            OSError: where nothing can be written there.
+            OSError: where nothing can be written there, or the disk is full. The file that was there is still whole.
         """
         path, overwrite = arguments.path("filepath", filepath), arguments.flag("overwrite", overwrite)
         if zipped is not None and not arguments.flag("zipped", zipped):
             raise ValueError("A .keras file is zipped: leave zipped=False out.")
         check_saved(self, path)
-        super().save(arguments.new_file("filepath", path), overwrite=overwrite, zipped=zipped, **kwargs)
+        path = arguments.new_file("filepath", path)
+        if path.exists() and not overwrite:
+            super().save(path, overwrite=False, zipped=zipped, **kwargs)  # which asks at the keyboard
+            return
+        with files.whole(path) as temporary:
+            super().save(temporary, zipped=zipped, **kwargs)
 
     def export(self, filepath, format="tf_saved_model", **kwargs) -> str:
         """Write a SavedModel for serving, see `kvae.export.saved_model`; other formats are Keras'."""

@@ -7,6 +7,7 @@ from unittest import mock
 import numpy as np
 
 from kvae.anomaly import Detector
+from kvae.models.saving import save_model
 from kvae.sklearn import VAEEstimator
 from tests.messages.given import X, path, vae
 
@@ -47,6 +48,11 @@ def _lost_in_float32():
     rows = np.concatenate([X, X]).astype(np.float64)
     rows[:, 4] += 1e9
     VAEEstimator(hidden=(), epochs=0, jit_compile=False).fit(rows)
+
+
+def _of_another_form():
+    save_model(vae(), path("odd.keras"), {"detector": {"constructor": {}}})
+    Detector.load(path("odd.keras"))
 
 
 def _without_detector():
@@ -98,6 +104,10 @@ ROWS = {
     ],
     "anomaly.files.load": [
         (_without_detector, "alone.keras holds a model, but no detector. Read it with kvae.load_model, or calibrate o"),
+        (
+            _of_another_form,
+            r"odd.keras holds a detector of another form. Calibrate one anew, on kvae.load_model\('.*odd",
+        ),
     ],
     "sklearn.VAEEstimator.fit": [
         (

@@ -1,5 +1,7 @@
 """Messages about models, checkpoints and SavedModels in files: place to (call, message[, type])."""
 
+import errno
+import shutil
 import zipfile
 from pathlib import Path
 from unittest import mock
@@ -9,6 +11,8 @@ import numpy as np
 
 import kvae
 from kvae import callbacks
+from kvae.models import archive
+from kvae.numerics import files
 from tests.messages.given import X, path, vae
 
 
@@ -26,14 +30,76 @@ def _damaged(name, first):
     return path(name, bytes(content))
 
 
+def _of_parts(name, **changed):
+    """A saved file with other parts."""
+    with zipfile.ZipFile(_saved()) as file:
+        parts = {one: file.read(one) for one in file.namelist()}
+    parts |= {f"{one}.json": content for one, content in changed.items()}
+    with zipfile.ZipFile(path(name), "w") as file:
+        for one, content in parts.items():
+            file.writestr(one, content)
+    return path(name)
+
+
 def _of_newer_keras():
-    with zipfile.ZipFile(_saved()) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    parts |= {"metadata.json": b'{"keras_version": "99.1.0"}', "config.json": b'{"class_name": "Unheard"}'}
-    with zipfile.ZipFile(path("newer.keras"), "w") as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
-    return path("newer.keras")
+    return _of_parts("newer.keras", metadata=b'{"keras_version": "99.1.0"}', config=b'{"class_name": "Unheard"}')
+
+
+def _larger():
+    """A model of a thousand times as many weights as its file holds."""
+    config = zipfile.ZipFile(_saved()).read("config.json").replace(b'"units": 8', b'"units": 8000000')
+    return _of_parts("larger.keras", config=config)
+
+
+def _more_weights():
+    with archive.no_more_weights_than(archive.Content({}, "", {}, 10)):
+        keras.layers.Dense(10**9).build((None, 10**3))
+
+
+def _no_room(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _on_a_full_disk(job):
+    with mock.patch("keras.Model.save", _no_room), mock.patch("keras.export.ExportArchive", _no_room):
+        job()
+
+
+def _next_save():
+    callback = callbacks.Checkpoint(path("full.keras"))
+    callback.set_model(vae())
+    _on_a_full_disk(lambda: callback.on_epoch_end(0))
+
+
+def _locked():
+    path("locked").write_text("1234 on there")
+    with mock.patch("fcntl.lockf", side_effect=BlockingIOError(errno.EAGAIN, "")):
+        files.lock(path("locked"), "The run runs/a")
+
+
+def _locked_by_nobody():
+    path("locked").write_text("")
+    with mock.patch("fcntl.lockf", side_effect=BlockingIOError(errno.EAGAIN, "")):
+        files.lock(path("locked"), "It")
+
+
+def _verified(change):
+    """An export in which a function has changed a file."""
+    found = path("verified/1")
+    if not found.exists():
+        vae().export(found, verbose=False)
+    copy = path("changed/1")
+    shutil.copytree(found, copy)
+    try:
+        change(copy)
+        kvae.export.verify(copy)
+    finally:
+        shutil.rmtree(copy)
+
+
+def _old_manifest(folder):
+    (folder / "assets.extra" / "manifest.sha256").unlink()
+    (folder / "assets.extra" / "manifest.json").write_text("{")
 
 
 def _of_another_kind():
@@ -95,8 +161,16 @@ ROWS = {
             lambda: kvae.load_model(_of_newer_keras()),
             "written with Keras 99.1.0 .* by Keras .* older. Mend it with: pip",
         ),
+        (
+            lambda: kvae.load_model(_of_parts("unheard.keras", config=b'{"class_name": "Unheard"}')),
+            r"unheard.keras cannot be read: Expected.*\(ValueError\). Import the modules of your own classes",
+        ),
+        (
+            lambda: kvae.load_model(_larger()),
+            "cannot be read: its layers ask for .* weights .* and it holds .*damaged or hostile: take another copy, or",
+        ),
     ],
-    "models.saving._check_whole": [
+    "models.archive.read": [
         (
             lambda: kvae.load_model(path("a.keras", b"x")),
             r"a readable .keras file \(File is not a zip.*damaged. Take a co",
@@ -110,6 +184,58 @@ ROWS = {
             r"\(it has no metadata.json\): it is truncated or dam.*Take a copy",
         ),
         (_best_of_a_torn_file, "torn.keras is not a readable .keras file .*or train again"),
+        (
+            lambda: kvae.load_model(_of_parts("list.keras", config=b"[]")),
+            r"list.keras is not a readable .keras file \(its JSON is of another kind\): it is truncated or damaged",
+        ),
+        (
+            lambda: kvae.load_model(_of_parts("out.keras", **{"../out": b""})),
+            "out.keras is refused: its part '../out.json' would be written outside of its folder. Do not use it",
+        ),
+    ],
+    "models.archive.refuse_code": [
+        (
+            lambda: kvae.load_model(_of_parts("code.keras", config=b'{"class_name": "Lambda"}')),
+            r"refused: it holds a Lambda, which would run code.*keras.models.load_model\(path, safe_mode=False\)",
+        ),
+    ],
+    "models.archive.no_more_weights_than": [
+        (_more_weights, r"its layers ask for 1000000000000 weights \(to 'dense.*'\) and it holds 10$", MemoryError),
+    ],
+    "numerics.files.whole": [
+        (
+            lambda: _on_a_full_disk(lambda: vae().save(path("full.keras"))),
+            "full.keras could not be written: No space left on device. Nothing is left of it. Make room there, or give",
+            OSError,
+        ),
+        (
+            lambda: mock.patch("os.replace", side_effect=PermissionError(13, "No"))(lambda *_: vae().save(_saved()))(),
+            "whole.keras could not be written: No. The one that was there is whole. Make that possible, or give",
+            PermissionError,
+        ),
+    ],
+    "numerics.files.lock": [
+        (_locked, "The run runs/a is in use by process 1234 on there. Wait for its end, stop it, or", BlockingIOError),
+        (_locked_by_nobody, "in use by process unknown. Wait", BlockingIOError),
+    ],
+    "callbacks.checkpoints._or_warn": [
+        (_next_save, "full.keras could not be written.*The training goes on; the next save tries again", UserWarning),
+    ],
+    "export.verification.verify": [
+        (
+            lambda: kvae.export.verify(path("a")),
+            "a holds no assets.extra/manifest.json, which kvae puts into what it exports. Give the folder of a version",
+            FileNotFoundError,
+        ),
+        (
+            lambda: _verified(lambda folder: (folder / "assets.extra" / "manifest.json").write_text("{}")),
+            "is damaged: its file assets.extra/manifest.json is not what was exported, or missing. Copy or export",
+        ),
+        (lambda: _verified(_old_manifest), "is damaged: its file assets.extra/manifest.json is not what was exported"),
+        (
+            lambda: _verified(lambda folder: (folder / "saved_model.pb").unlink()),
+            "is damaged: its file saved_model.pb is not what was exported, or missing",
+        ),
     ],
     "callbacks.checkpoints.Checkpoint.on_train_batch_end": [(_sigterm, "143", SystemExit)],
     "callbacks.checkpoints.BestCheckpoint.__init__": [
@@ -173,6 +299,11 @@ ROWS = {
     ],
     "export.staging.write": [
         (_in_the_way, "1 came into being during the export and is not overwritten. Export again", FileExistsError),
+        (
+            lambda: _on_a_full_disk(lambda: vae().export(path("full/1"))),
+            "full/1 could not be written: No space left on device. Nothing is left of it. Make room",
+            OSError,
+        ),
     ],
     "export.saved_models.saved_model": [
         (

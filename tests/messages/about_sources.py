@@ -52,6 +52,23 @@ def _files(folder, **arrays):
 IDX = b"\0\0\x08\x01\0\0\0\x09abc"
 
 
+def _torn_npy():
+    np.save(path("torn_npy/x_train.npy"), X)
+    content = path("torn_npy/x_train.npy").read_bytes()
+    kvae.data.load(path("torn_npy/x_train.npy", content + b"x").parent)
+
+
+def _no_npy():
+    kvae.data.load(path("no_npy/x_train.npy", b"").parent)
+
+
+def _damaged_npz():
+    np.savez(path("damaged.npz"), x_train=X)
+    content = bytearray(path("damaged.npz").read_bytes())
+    content[300] ^= 1
+    kvae.data.load(path("damaged.npz", bytes(content)))
+
+
 ROWS = {
     "data.images.Form.__init__": [
         (lambda: kvae.data.load("x/", size=(3,)), r"size must be \(height, width\), such as \(64, 64\), got \(3,\)"),
@@ -132,6 +149,7 @@ ROWS = {
             lambda: kvae.data.load(path("torn.npz", b"PK")),
             r"not a readable .npz file of numbers \(.*Write it with numpy.",
         ),
+        (_damaged_npz, r"damaged.npz is not a readable .npz file of numbers \(its part x_train.npy does not read back"),
         (
             lambda: (np.savez(path("other.npz"), x=X), kvae.data.load(path("other.npz"))),
             r"other.npz needs an array x_train, it holds \['x'\]. Write it with numpy.savez\(path, x_train=...\)",
@@ -139,9 +157,10 @@ ROWS = {
     ],
     "data.shards.mapped": [
         (
-            lambda: (path("torn_npy/x_train.npy", b"words"), kvae.data.folder(path("torn_npy")))[1],
-            r"torn_npy/x_train.npy is not a whole .npy file of numbers \(.*\). Write it again",
+            _torn_npy,
+            r"x_train.npy is not a readable .npy file .*it has 369 bytes, and promises 368\). Write it with",
         ),
+        (_no_npy, r"x_train.npy is not a readable .npy file of numbers \(.*\). Write it with numpy.save\(path, x\)"),
     ],
     "data.shards.read_shards": [
         (
@@ -187,6 +206,10 @@ ROWS = {
         (lambda: kvae.data.sources.folder("none"), "There is no folder none. Check the path", FileNotFoundError),
     ],
     "data.sources.read_idx": [
+        (
+            lambda: sources.read_idx(path("a.gz", b"PK")),
+            "a.gz is truncated or damaged: it cannot be unpacked .*Take a",
+        ),
         (lambda: sources.read_idx(path("a.idx", b"PK")), "a.idx is not an IDX file: it begins with b'PK'.*Take a copy"),
         (
             lambda: sources.read_idx(path("b.idx", IDX)),

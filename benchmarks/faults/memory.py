@@ -1,0 +1,117 @@
+"""Train for a thousand epochs, and fit, export and load a hundred times: the memory stays what it was.
+
+    python benchmarks/faults/memory.py epochs --count 1000  # two minutes
+    python benchmarks/faults/memory.py cycles --count 100  # four minutes
+
+The memory is what the process holds of its own (resident, without files). `epochs` prints it at tenths of the training,
+which follows a warm-up. A cycle builds a model, trains it, exports it, saves it, and loads both; it prints the memory,
+the threads and the open files at tenths, and the slope of the memory over the second half.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import argparse
+import gc
+import pathlib
+import re
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT)]
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import kvae
+
+
+class Held(NamedTuple):
+    """What the process holds."""
+
+    megabytes: float
+    threads: int
+    files: int
+
+
+def held() -> Held:
+    """By Linux, after the garbage is collected."""
+    gc.collect()
+    status = pathlib.Path("/proc/self/status").read_text()
+    kilobytes, threads = (int(re.search(rf"{name}:\s+(\d+)", status)[1]) for name in ("RssAnon", "Threads"))
+    return Held(kilobytes / 1024, threads, len(os.listdir("/proc/self/fd")))
+
+
+def model(event_shape=(8, 8, 1)) -> kvae.VAE:
+    """A small one for the digits."""
+    keras.utils.set_random_seed(0)
+    vae = kvae.VAE(*kvae.networks.mlp(event_shape, 10, hidden=(64,)), likelihood="bernoulli")
+    vae.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    return vae
+
+
+def epochs(count: int, warm: int = 20) -> list[Held]:
+    """At the end of the warm-up, and at each epoch after it, with validation, checkpoints and frames."""
+    data = kvae.data.load("digits", binarize="dynamic", batch_size=100)
+    vae, found = model(data.event_shape), []
+
+    def look(epoch, logs):
+        found.append(held())
+
+    with tempfile.TemporaryDirectory() as folder:
+        callbacks = [
+            kvae.callbacks.Checkpoint(f"{folder}/m.keras", seconds=2.0),
+            keras.callbacks.LambdaCallback(on_epoch_end=look),
+        ]
+        vae.fit(data.train, validation_data=data.validation, epochs=count + warm, verbose=0, callbacks=callbacks)
+    return found[warm - 1 :]
+
+
+def cycles(count: int, warm: int = 10) -> list[Held]:
+    """At the end of each cycle after the warm-up."""
+    data, found = kvae.data.load("digits", binarize="dynamic", batch_size=500), []
+    for _ in range(count + warm):
+        with tempfile.TemporaryDirectory() as folder:
+            vae = model(data.event_shape)
+            vae.fit(data.train, epochs=1, verbose=0, callbacks=kvae.callbacks.Checkpoint(f"{folder}/m.keras"))
+            vae.export(f"{folder}/1", verbose=False)
+            kvae.export.verify(f"{folder}/1")
+            served = tf.saved_model.load(f"{folder}/1")
+            served.signatures["encode"](x=tf.zeros([2, 8, 8, 1]))
+            again = kvae.load_model(f"{folder}/m.keras")
+            again.encode(data.test.x[:2])
+        del vae, served, again
+        found.append(held())
+    return found[warm:]
+
+
+def slope(found: list[Held]) -> float:
+    """Megabytes by step, a line through the second half."""
+    half = np.array([one.megabytes for one in found[len(found) // 2 :]])
+    return float(np.polyfit(np.arange(len(half)), half, 1)[0])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("job", choices=["epochs", "cycles"])
+    parser.add_argument("--count", type=int, default=100)
+    options = parser.parse_args()
+    begun = time.monotonic()
+    found = {"epochs": epochs, "cycles": cycles}[options.job](options.count)
+    for number in range(0, len(found), max(1, len(found) // 10)):
+        one = found[number]
+        print(f"{number:5d}  {one.megabytes:8.1f} MB  {one.threads:4d} threads  {one.files:4d} files", flush=True)
+    growth = found[-1].megabytes / found[0].megabytes - 1
+    print(f"from first to last {growth:+.2%}; {1000 * slope(found):+.1f} kB a step in the second half; ", end="")
+    print(f"threads {found[-1].threads - found[0].threads:+d}, files {found[-1].files - found[0].files:+d}; ", end="")
+    print(f"{time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
