@@ -22,7 +22,7 @@ def load(path) -> tuple:
     note = read_note(path).get(_NOTE)
     if not isinstance(note, dict):
         raise ValueError(f"{path} holds a model, but no detector. Read it with kvae.load_model, or calibrate one anew.")
-    constructor, kept = (note.get(name) for name in ("constructor", "calibration"))
+    constructor, kept = note.get("constructor", {}), note.get("calibration", {})
     if not (_has(constructor, "score", "samples", "seed") and _has(kept, "scores", "usual", "center", "weights")):
         raise ValueError(
             f"{path} holds a detector of another form. Calibrate one anew, on kvae.load_model({str(path)!r})."

@@ -49,8 +49,8 @@ def write_shards(folder, x, rows_per_file: int, name: str = "x_train") -> list[P
             os.replace(before, after)
         return paths
     finally:
-        for file in written:
-            file.unlink(missing_ok=True)
+        for temporary in written:
+            temporary.unlink(missing_ok=True)
 
 
 def _files(x, rows: int) -> Iterator[np.ndarray]:

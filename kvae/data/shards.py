@@ -87,7 +87,7 @@ def shards_of(array) -> Shards:
     return array if isinstance(array, Shards) else Shards([array])
 
 
-def pages_of(part: np.memmap, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pages_of(part: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where the pages of each row of a memory-mapped array begin in its map, and the bytes up to the row's end."""
     base = np.frombuffer(getattr(part, "_mmap"), np.uint8).ctypes.data  # noqa: B009
     begin = part.ctypes.data - base + rows.astype(np.int64) * part.strides[0]

@@ -13,14 +13,14 @@ class Piece(NamedTuple):
     Attributes:
         arrays: name to tensor `[M, ...]`.
         rows: `[steps, B]`, int32: the rows of the arrays that each step takes.
-        first, count: which of the steps.
+        first, steps: the first one of these to run, and how many.
         offset: where the rows are in their stored order, the number in the split of row 0 of the arrays.
     """
 
     arrays: dict[str, tf.Tensor]
     rows: tf.Tensor
     first: int
-    count: int
+    steps: int
     offset: int = 0
 
 

@@ -173,7 +173,7 @@ class FeedTest(tf.test.TestCase, parameterized.TestCase):
 
     def batches(self, feed, passes, first, count):
         for piece in feed.pieces(passes, first, count):
-            for step in range(piece.first, piece.first + piece.count):
+            for step in range(piece.first, piece.first + piece.steps):
                 yield {name: array.numpy()[piece.rows[step]] for name, array in piece.arrays.items()}
 
     @parameterized.parameters(101, 96, 5, 8)
