@@ -93,11 +93,12 @@ def kept_elsewhere(vae, error: OSError) -> OSError:
 def alone(folder):
     """Hold the lock of a run's folder, which is made where it is missing: no other program writes to it meanwhile.
 
-    The lock ends with the process, however that ends.
+    The lock ends with the process, however that ends. A folder that was made for it and stays empty is deleted.
     """
     from kvae.numerics import files
 
     folder = Path(folder)
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
     lock = files.lock(path, f"The run {folder}")
@@ -105,6 +106,9 @@ def alone(folder):
         yield
     finally:
         files.unlock(path, lock)
+        with contextlib.suppress(OSError):  # where something was written
+            for one in made:
+                one.rmdir()
 
 
 def write_json(path, content) -> None:

@@ -204,7 +204,7 @@ def test_parts_of_x_in_several_files(tmp_path):
         ({"data": "empty"}, r"empty must hold either .npy or .parquet files"),
         ({"data": "other.npz"}, r"other.npz holds the arrays \['rows'\]. Say which is x: --name=rows."),
         ({"data": "uneven.npz"}, "There are 2 rows of x, but 3 of mask. Give as many of each."),
-        ({"data": "torn.npy"}, "torn.npy is not a readable .npy file of numbers"),
+        ({"data": "torn.npy"}, "torn.npy is not a whole .npy file of numbers"),
         ({"data": "words.parquet"}, "The column 'word' holds string, no numbers."),
         ({"data": "ragged.parquet"}, "The lists in the column 'x' have different lengths"),
         ({"data": "no_condition.npy"}, "The model takes a condition, and .* has none"),
