@@ -76,7 +76,7 @@ def outcome(world, targets, plan) -> tuple[str, str]:
     return "right", ""
 
 
-OURS = (ValueError, TypeError, FileNotFoundError, FileExistsError, RuntimeError, ImportError, FloatingPointError)
+OURS = (ValueError, TypeError, OSError, RuntimeError, ImportError, FloatingPointError)
 
 
 def whose(error: BaseException) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from kvae.data.batch import Batch, inputs_of
 from kvae.data.support import BINARY
 from kvae.models.importance import importance_weighted
 from kvae.numerics import divergences, noise
+from kvae.numerics.arguments import shown
 from kvae.objectives import Terms
 
 
@@ -105,11 +106,17 @@ class _Served:
             "score": log_px_z[1] - (log_qz_x[1] - log_pz[1] if exact is None else exact),
             "error": self._error(batch, p.mean()[1]),
             "valid": valid,
-        } | self.scored(batch)
+        } | self._scored(batch)
+
+    def _scored(self, batch) -> dict:
+        found = self.scored(batch)
+        if not isinstance(found, dict):
+            raise ValueError(f"scored must give a dict of names to outputs [B], got {shown(found)}.")
+        return found
 
     def scored_alone(self, x, *beside):
         batch, valid = self._examples(x, beside)
-        return self.scored(batch) | {"valid": valid}
+        return self._scored(batch) | {"valid": valid}
 
     def log_likelihood(self, x, seed, *beside):
         batch, valid = self._examples(x, beside)

@@ -69,6 +69,11 @@ class IWAE(Objective):
     def _log_weights(self, terms):
         """log w by group, `[M, S / M, B]`."""
         log_w = terms.log_px_z + terms.log_pz - terms.log_qz_x
+        if log_w.shape[0] % self.groups:
+            raise ValueError(
+                f"IWAE(groups={self.groups}) needs terms of a multiple of {self.groups} samples, got "
+                f"{log_w.shape[0]}. Give vae.terms(x, samples={self.samples})."
+            )
         return tf.reshape(log_w, [self.groups, log_w.shape[0] // self.groups, -1])
 
     def get_config(self):

@@ -311,4 +311,10 @@ ROWS = {
             "scored must be a function of a batch, got 'p_value'",
         ),
     ],
+    "export.endpoints._Served._scored": [
+        (
+            lambda: kvae.export.saved_model(vae(), "new/1", scored=len, verbose=False),
+            r"scored must give a dict of names to outputs \[B\], got 4",
+        ),
+    ],
 }

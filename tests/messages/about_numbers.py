@@ -229,6 +229,12 @@ ROWS = {
             "IWAE needs groups of equal size: samples=6 is no multiple of groups=4",
         ),
     ],
+    "objectives.iwae.IWAE._log_weights": [
+        (
+            lambda: objectives.IWAE(6, groups=3).loss(vae().terms(np.zeros((2, 6)), samples=2), 0),
+            r"IWAE\(groups=3\) needs terms of a multiple of 3 samples, got 2. Give vae.terms\(x, samples=6\)",
+        ),
+    ],
     "objectives.elbo.ELBO.kl": [
         (
             lambda: objectives.ELBO("analytic").kl(objectives.Terms(*[None] * 6)),
