@@ -78,10 +78,10 @@ class Kind(NamedTuple):
 X = np.random.default_rng(0).random((24, 6)).astype(np.float32)
 
 
-def model() -> kvae.VAE:
+def model(hidden: int = 4) -> kvae.VAE:
     """A small one, with an optimizer."""
     keras.utils.set_random_seed(0)
-    vae = kvae.VAE(*kvae.networks.mlp((6,), 2, hidden=(4,)))
+    vae = kvae.VAE(*kvae.networks.mlp((6,), 2, hidden=(hidden,)))
     vae.compile("adam", jit_compile=False)
     return vae
 

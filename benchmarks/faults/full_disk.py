@@ -26,29 +26,19 @@ import warnings
 from collections.abc import Callable, Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
+sys.path[:0] = [str(ROOT), str(ROOT / "examples"), str(pathlib.Path(__file__).resolve().parent)]
 
 import command_line
 import keras
 import numpy as np
+from damaged_files import X, model
 
 import kvae
 
 OUTCOMES = ("written", "refused", "other error", "harm")
 DISK = 2**24  # bytes
 ROOM = 400_000  # bytes, in which each of the files has room but an export
-X = np.random.default_rng(0).random((24, 6)).astype(np.float32)
-
-
-def model() -> kvae.VAE:
-    """A small one."""
-    keras.utils.set_random_seed(0)
-    vae = kvae.VAE(*kvae.networks.mlp((6,), 2, hidden=(16,)))
-    vae.compile("adam", jit_compile=False)
-    return vae
-
-
-VAE = model()
+VAE = model(hidden=16)
 
 
 def _fit(callback: keras.callbacks.Callback) -> None:

@@ -7,8 +7,8 @@ from kvae._environment import VERSION
 from kvae.dynamics import filtering, rollouts, serving, trajectories, transitions
 from kvae.dynamics.fitting import Fitting
 from kvae.models.resolve import check_continuous, check_model
-from kvae.models.saving import check_saved
-from kvae.numerics import arguments, files
+from kvae.models.saving import check_saved, save_whole
+from kvae.numerics import arguments
 
 _CONDITIONS = 1000  # at most
 
@@ -154,12 +154,7 @@ class Dynamics(Fitting):
             OSError: as there.
         """
         check_saved(self.vae, arguments.path("filepath", filepath))
-        path = arguments.new_file("filepath", filepath)
-        if path.exists() and not kwargs.get("overwrite", True):
-            super().save(path, **kwargs)  # which asks at the keyboard
-            return
-        with files.whole(path) as temporary:
-            super().save(temporary, **kwargs)
+        save_whole(super().save, filepath, **kwargs)
 
     def export(self, path, steps: int = 100) -> str:
         """Write a SavedModel for serving to exactly `path`, which must not exist, and return it.

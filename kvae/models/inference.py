@@ -28,9 +28,9 @@ class Inference(LatentVariableModel):
         """The encoder at a batch that is `prepared`: features `[B, F]`."""
         raise NotImplementedError
 
-    def encode_parameters(self, batch):
+    def encode_parameters(self, batch, training=False):
         """The parameters of q(z|x) at a batch that is `prepared`, see `kvae.posteriors.Posterior.of`: `[B, units]`."""
-        return self.posterior.parameters(self.encode_features(batch))
+        return self.posterior.parameters(self.encode_features(batch, training))
 
     def decode_features(self, z, condition=None, training=False):
         """The decoder at z `[..., B, D]` and conditions `[B, *condition_shape]`: `[..., B, *feature_shape]`."""

@@ -4,6 +4,7 @@ import json
 import re
 import textwrap
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -26,6 +27,16 @@ def check_saved(model, path: Path) -> None:
             "of them, which would part in the next training. Give each network its own layers, or save the weights "
             "(vae.save_weights) and build the networks again."
         )
+
+
+def save_whole(save: Callable, filepath, overwrite: bool = True, **options) -> None:
+    """Let Keras' own `save` of a model write a file that is whole, or the one that was there."""
+    path = arguments.new_file("filepath", filepath)
+    if path.exists() and not overwrite:
+        save(path, overwrite=False, **options)  # which asks at the keyboard
+        return
+    with files.whole(path) as temporary:
+        save(temporary, **options)
 
 
 def save_model(model, path, note: dict | None = None) -> None:

@@ -9,9 +9,9 @@ from kvae.data.batch import call_network
 from kvae.models import resolve
 from kvae.models.inference import Inference
 from kvae.models.prior_fitting import PriorFit, fit_prior
-from kvae.models.saving import check_saved
+from kvae.models.saving import check_saved, save_whole
 from kvae.models.trial import check_parts
-from kvae.numerics import arguments, divergences, files
+from kvae.numerics import arguments, divergences
 from kvae.numerics.paths import WeightedPath
 from kvae.objectives import Objective, Terms
 from kvae.training.trackers import Trackers
@@ -84,7 +84,7 @@ class VAE(Inference):
     def _terms(self, batch, eps, training=False) -> Terms:
         """From x and noise to the three log-densities."""
         x, condition, mask, weight = batch
-        parameters = self.posterior.parameters(self.encode_features(batch, training))  # encode
+        parameters = self.encode_parameters(batch, training)
         q = self.posterior.of(parameters)
         eps, prior_eps = eps[..., : self.posterior.noise_size], eps[..., self.posterior.noise_size :]
         z, log_qz_x = self.posterior.drawn(q, eps)  # z = g(eps, phi, x): [S, B, D]
@@ -212,12 +212,7 @@ class VAE(Inference):
         if zipped is not None and not arguments.flag("zipped", zipped):
             raise ValueError("A .keras file is zipped: leave zipped=False out.")
         check_saved(self, path)
-        path = arguments.new_file("filepath", path)
-        if path.exists() and not overwrite:
-            super().save(path, overwrite=False, zipped=zipped, **kwargs)  # which asks at the keyboard
-            return
-        with files.whole(path) as temporary:
-            super().save(temporary, zipped=zipped, **kwargs)
+        save_whole(super().save, path, overwrite, zipped=zipped, **kwargs)
 
     def export(self, filepath, format="tf_saved_model", **kwargs) -> str:
         """Write a SavedModel for serving, see `kvae.export.saved_model`; other formats are Keras'."""

@@ -87,7 +87,7 @@ class Loop:
             target = min(self.steps, max(self.asked, ahead))
             self.step_time.start(target - self.done)
             if self.training:
-                self._train(target - (replicas.value(self.model.position) if self.whole_passes else self.done))
+                self._train(target - (int(self.model.position) if self.whole_passes else self.done))
             else:
                 self._run(0, self.done, target - self.done)
             self.done = target
@@ -101,23 +101,23 @@ class Loop:
 
     def begin(self) -> None:
         """Continue the pass at hand, or begin a new one where it was over other data or in other batches."""
-        if replicas.value(self.model.pass_length) != self.batches:
-            if replicas.value(self.model.position) > 0:
+        if int(self.model.pass_length) != self.batches:
+            if int(self.model.position) > 0:
                 self._next_pass()
             self.model.pass_length.assign(self.batches)
 
     def _train(self, steps: int) -> None:
         while steps > 0:
             self.end_pass()
-            position = replicas.value(self.model.position)
+            position = int(self.model.position)
             count = min(steps, self.batches - position)
-            self._run(replicas.value(self.model.passes), position, count)
+            self._run(int(self.model.passes), position, count)
             self.model.position.value.assign(position + count)
             steps -= count
 
     def end_pass(self) -> None:
         """Begin the next pass, where the one at hand is complete."""
-        if replicas.value(self.model.position) >= self.batches:
+        if int(self.model.position) >= self.batches:
             self._next_pass()
 
     def _next_pass(self) -> None:
