@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.dynamics import sequences, trajectories, transitions
-from kvae.numerics import arguments, noise
+from kvae.numerics import arguments, noise, replicas
 from kvae.numerics.compilation import Programs, identity_of, prefers_xla
 
 _DECAY = 0.99  # of the moving average of the squares, in a step
@@ -160,7 +160,7 @@ class Transition(keras.Model):
             terms, squares = self._terms(*data, tf.cast(self.optimizer.iterations, tf.int64) + 1, 0, True)
             penalty = tf.add_n([tf.cast(p, squares.dtype) for p in self.losses]) if self.losses else 0.0
             loss = self.optimizer.scale_loss(tf.reduce_mean(terms["loss"]) + penalty)
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, self._trained()), self._trained(), strict=True))
+        replicas.update(self.optimizer, tape.gradient(loss, self._trained()), self._trained())
         self.variance.assign(_DECAY * self.variance + (1.0 - _DECAY) * tf.reduce_mean(squares, axis=0))
         return self._track(terms)
 

@@ -1,10 +1,10 @@
 """The sequence ELBO of stretches of states."""
 
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
 from kvae.data.batch import Batch
 from kvae.numerics import divergences, noise
+from kvae.numerics.normals import MultivariateNormalDiag
 
 
 def terms(model, x, condition, stream, first, training):
@@ -32,7 +32,7 @@ def terms(model, x, condition, stream, first, training):
     squares = tf.square(z[:, 1:] - means)
     means = tf.reshape(tf.concat([z[:, :1], means], axis=1), [rows * length, size])  # the first is not used
     scale = tf.sqrt(model._floored(model.variance)) * tf.ones_like(means)
-    transition = tfd.MultivariateNormalDiag(means, scale)
+    transition = MultivariateNormalDiag(means, scale)
     flat = tf.reshape(z, [1, rows * length, size])
     from_prior, from_before = (_kl(q, p, flat, log_q) for p in (vae.prior_distribution(), transition))
     kl = tf.reshape(from_prior, [rows, length])[:, 0]

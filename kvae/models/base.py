@@ -120,7 +120,7 @@ class LatentVariableModel(Trainer):
             loss = self.optimizer.scale_loss(self._step(batch, eps, True, checked))
         gradients = gradient_barrier(tape.gradient(loss, self.trainable_weights))
         gradients = replicas.clipped(self.optimizer, gradients)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        replicas.update(self.optimizer, gradients, self.trainable_weights)
 
     def prepared(self, batch: Batch) -> Batch:
         """The batch as tensors for the networks: classes one-hot, and a neutral value for x where it is missing.

@@ -14,7 +14,7 @@ from kvae.data.splits import Split
 from kvae.models import resolve
 from kvae.models.importance import ImportanceSampler
 from kvae.models.trial import check_parts
-from kvae.numerics import noise
+from kvae.numerics import noise, replicas
 from kvae.numerics.chunks import ROWS, even_chunk_size
 from kvae.numerics.compilation import compiled, prefers_xla
 
@@ -212,7 +212,7 @@ def _fitted(
             with tf.GradientTape() as tape:
                 mean = tf.reduce_mean(codes.density(prior, tf.gather(z, rows[i]), condition))
                 loss = -mean
-            optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+            replicas.update(optimizer, tape.gradient(loss, weights), weights)
             return i + 1, found.write(i, mean)
 
         found = tf.TensorArray(prior.compute_dtype, batches)

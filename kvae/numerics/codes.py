@@ -9,6 +9,8 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability import util as tfp_util
 
+from kvae.numerics.gradients import custom_gradient
+
 _TIE = 1e-6  # of the squared size of what is compared: distances that differ by less are equal
 
 
@@ -120,11 +122,12 @@ def _kl(q, p, name=None):
 def straight_through(value, carrier):
     """`value`, exactly, with the gradient of `carrier` (Bengio et al. 2013, arXiv 1308.3432)."""
 
-    @tf.custom_gradient
-    def passed(carrier):
-        return tf.stop_gradient(value), tf.identity
+    return _with_the_gradient_of(value, carrier)
 
-    return passed(carrier)
+
+@custom_gradient
+def _with_the_gradient_of(value, carrier):
+    return tf.identity(value), lambda upstream: (None, upstream)
 
 
 def nearest(x, codewords):

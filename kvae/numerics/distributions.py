@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from kvae.numerics.elementary import polynomial
+from kvae.numerics.gradients import custom_gradient
 
 
 class Independent(tfd.Independent):
@@ -46,7 +47,7 @@ class ContinuousBernoulli(tfd.ContinuousBernoulli):
         return _continuous_bernoulli(_flat(self.logits, ndims), _flat(x, ndims))
 
 
-@tf.custom_gradient
+@custom_gradient
 def _bernoulli(logits, x):
     """sum_j x_j l_j - max(l_j, 0) - log(1 + e_j), e_j = exp(-|l_j|), over the last axis."""
     e = tf.exp(tf.where(logits < 0.0, logits, -logits))  # the kink of |l| at 0 would spoil second derivatives
@@ -59,7 +60,7 @@ def _bernoulli(logits, x):
     return total, gradient
 
 
-@tf.custom_gradient
+@custom_gradient
 def _continuous_bernoulli(logits, x):
     """sum_j l_j (x_j - 1/2) - |l_j|/2 - log((1 - exp(-|l_j|)) / |l_j|) over the last axis."""
     size = tf.abs(logits)

@@ -83,6 +83,19 @@ def clipped(optimizer, gradients: list) -> list:
     return [None if gradient is None else next(parts) / count() for gradient in gradients]
 
 
+def update(optimizer, gradients: list, weights: list) -> None:
+    """A step of the optimizer.
+
+    Alone, it runs where nothing is left to be summed: a Keras optimizer sums by a `tf.custom_gradient` even then, which
+    TensorFlow keeps for ever, with the graph that it is in.
+    """
+    pairs = list(zip(gradients, weights, strict=True))
+    if tf.distribute.has_strategy():
+        optimizer.apply_gradients(pairs)
+    else:
+        tf.distribute.get_replica_context().merge_call(lambda strategy: optimizer.apply_gradients(pairs))
+
+
 def value(variable) -> int:
     """A scalar variable's number: that of the first replica, which has the others'."""
     return int(tf.convert_to_tensor(variable).numpy())

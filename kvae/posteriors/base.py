@@ -4,6 +4,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.families import Family, scale_range
 from kvae.numerics.arguments import undefined
+from kvae.numerics.normals import log_prob_of, reparameterized
 
 
 class Posterior(Family):
@@ -66,12 +67,14 @@ class Posterior(Family):
 
     def draw(self, q, eps):
         """z = g(eps, phi, x) `[S, B, D]` for standard normal noise eps `[S, B, noise_size]`."""
-        return q.bijector.forward(eps)
+        return reparameterized(q, eps)
 
     def drawn(self, q, eps) -> tuple:
         """`draw` and log q(z|x) there, `[S, B]` in nats, which is None for a posterior without a density."""
         z = self.draw(q, eps)
-        return z, q.log_prob(z) if self.has_density else None
+        if not self.has_density:
+            return z, None
+        return z, log_prob_of(q, z, eps) if type(self).draw is Posterior.draw else q.log_prob(z)
 
     def center(self, q):
         """The z `[B, D]` that stands for x where nothing is drawn: the mean of q, where it has a closed form."""

@@ -5,6 +5,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from kvae.numerics.elementary import UNIT_SOFTPLUS, positive
+from kvae.numerics.normals import MultivariateNormalDiag
 from kvae.posteriors.base import NormalPosterior
 
 
@@ -33,4 +34,4 @@ class DiagonalNormal(NormalPosterior):
     def of(self, parameters) -> tfd.MultivariateNormalDiag:
         """q for parameters `[B, 2 D]`: batch `[B]`, event `[latent_dim]`."""
         loc, raw = tf.split(parameters, 2, axis=-1)
-        return tfd.MultivariateNormalDiag(loc, positive(raw, self.floor, self.cap))
+        return MultivariateNormalDiag(loc, positive(raw, self.floor, self.cap))

@@ -1,11 +1,15 @@
 """The normal posterior with full covariance."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from kvae.numerics.elementary import UNIT_SOFTPLUS, positive
+from kvae.numerics.gradients import custom_gradient
+from kvae.numerics.normals import MultivariateNormalTriL
 from kvae.posteriors.base import NormalPosterior
 
 
@@ -36,10 +40,9 @@ class FullNormal(NormalPosterior):
         """q for parameters `[B, D + D (D + 1) / 2]`: batch `[B]`, event `[latent_dim]`."""
         units = self._units(self.latent_dim)
         loc, raw = tf.split(parameters, [self.latent_dim, units - self.latent_dim], axis=-1)
-        order = _triangle(self.latent_dim)
-        is_diagonal = np.isin(np.arange(raw.shape[-1]), np.diagonal(order))
+        is_diagonal = np.isin(np.arange(raw.shape[-1]), np.diagonal(_triangle(self.latent_dim)))
         elements = tf.where(is_diagonal, positive(raw, self.floor, self.cap), raw)
-        return tfd.MultivariateNormalTriL(loc, _filled(elements, order))
+        return MultivariateNormalTriL(loc, _filled(elements))
 
     def export(self, q) -> dict:
         """The mean, the marginal standard deviations and the Cholesky factor of the covariance."""
@@ -56,18 +59,16 @@ def _triangle(n: int) -> np.ndarray:
     return np.concatenate([numbers[n:], numbers[::-1]]).reshape(n, n)
 
 
-def _filled(elements, order):
-    """The lower triangle `[..., n, n]` of elements `[..., n (n + 1) / 2]`."""
-    lower = np.tril(np.ones(order.shape, bool))  # both ways by gathers: the fastest under XLA
+@custom_gradient
+def _filled(elements):
+    """The lower triangle `[..., n, n]` of elements `[..., n (n + 1) / 2]`: gathers are the fastest under XLA."""
+    n = (math.isqrt(8 * elements.shape[-1] + 1) - 1) // 2
+    order, lower = _triangle(n), np.tril(np.ones([n, n], bool))
     back = np.zeros(elements.shape[-1], np.int32)
     back[order[lower]] = np.flatnonzero(lower)
 
-    @tf.custom_gradient
-    def fill(elements):
-        def gradient(upstream):
-            flat = tf.reshape(upstream, tf.concat([tf.shape(elements)[:-1], [order.size]], axis=0))
-            return tf.gather(flat, back, axis=-1)
+    def gradient(upstream):
+        flat = tf.reshape(upstream, tf.concat([tf.shape(elements)[:-1], [order.size]], axis=0))
+        return tf.gather(flat, back, axis=-1)
 
-        return tf.gather(elements, order, axis=-1) * lower.astype(elements.dtype.as_numpy_dtype), gradient
-
-    return fill(elements)
+    return tf.gather(elements, order, axis=-1) * lower.astype(elements.dtype.as_numpy_dtype), gradient

@@ -6,6 +6,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.numerics.elementary import positive
 from kvae.numerics.grouped_normal import GroupedNormal, checked_groups, sizes_of
+from kvae.numerics.normals import MultivariateNormalDiag
 from kvae.posteriors.base import NormalPosterior
 
 
@@ -81,7 +82,7 @@ class Hierarchy(NormalPosterior):
     def of(self, parameters) -> tfd.Distribution:
         """q for parameters `[B, units]`: batch `[B]`, event `[latent_dim]`."""
         if len(self.group_sizes) == 1:
-            return tfd.MultivariateNormalDiag(*self._normal(parameters))
+            return MultivariateNormalDiag(*self._normal(parameters))
         features = tf.split(parameters, [len(start) for start in self._starts(self.group_sizes)], axis=-1)
         batch = tf.shape(parameters)[:-1], parameters.shape[:-1]
         return GroupedNormal(

@@ -4,6 +4,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.families import Part
 from kvae.numerics.arguments import undefined
+from kvae.numerics.normals import reparameterized
 
 
 class Prior(Part):
@@ -63,7 +64,7 @@ class Prior(Part):
 
     def draw(self, p, eps):
         """z `[B, D]` from p, for standard normal noise eps `[B, noise_size]`."""
-        return p.bijector.forward(eps)
+        return reparameterized(p, eps)
 
     def distribution(self, encode, condition=None) -> tfd.Distribution:
         """p(z): batch `[]`, or `[B]` for conditions `[B, *condition_shape]`; event `[latent_dim]`.

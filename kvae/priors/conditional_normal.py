@@ -8,6 +8,7 @@ from tensorflow_probability import distributions as tfd
 
 from kvae.families import scale_range
 from kvae.numerics.elementary import UNIT_SOFTPLUS, positive
+from kvae.numerics.normals import MultivariateNormalDiag
 from kvae.priors.base import Prior
 
 
@@ -53,4 +54,4 @@ class ConditionalNormal(Prior):
         del encode
         flat = tf.reshape(condition, [-1, self.projection.kernel.shape[0]])
         loc, raw = tf.split(self.projection(tf.cast(flat, self.compute_dtype)), 2, axis=-1)
-        return tfd.MultivariateNormalDiag(loc, positive(raw, self.floor, self.cap))
+        return MultivariateNormalDiag(loc, positive(raw, self.floor, self.cap))

@@ -9,6 +9,7 @@ from kvae.numerics.arguments import sizes
 from kvae.numerics.elementary import positive
 from kvae.numerics.group_networks import GroupNetwork
 from kvae.numerics.grouped_normal import GroupedNormal, checked_groups, sizes_of
+from kvae.numerics.normals import MultivariateNormalDiag
 from kvae.priors.base import Prior
 
 
@@ -71,6 +72,6 @@ class Hierarchical(Prior):
         """p(z): batch `[]`, event `[latent_dim]`."""
         del encode, condition
         if len(self.group_sizes) == 1:
-            return tfd.MultivariateNormalDiag(*self.group(0, []))
+            return MultivariateNormalDiag(*self.group(0, []))
         order = reversed(range(len(self.group_sizes)))
         return GroupedNormal(self.group_sizes, order, self.group, tf.constant([], tf.int32), [], self.compute_dtype)

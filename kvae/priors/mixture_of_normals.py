@@ -9,6 +9,7 @@ from kvae.families import scale_range
 from kvae.numerics import mixtures
 from kvae.numerics.arguments import whole
 from kvae.numerics.elementary import UNIT_SOFTPLUS, inverse_softplus, positive
+from kvae.numerics.normals import MultivariateNormalDiag
 from kvae.priors.base import Prior
 
 
@@ -56,7 +57,7 @@ class MixtureOfNormals(Prior):
         """The mixture: batch `[]`, event `[latent_dim]`, the same for all conditions."""
         del encode, condition
         scales = positive(tf.convert_to_tensor(self.raw_scales), self.floor, self.cap)
-        normals = tfd.MultivariateNormalDiag(tf.convert_to_tensor(self.means), scales)
+        normals = MultivariateNormalDiag(tf.convert_to_tensor(self.means), scales)
         return mixtures.Mixture(tfd.Categorical(logits=tf.convert_to_tensor(self.logits)), normals)
 
     @property

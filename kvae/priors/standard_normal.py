@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from kvae.numerics.normals import MultivariateNormalDiag
 from kvae.priors.base import Prior
 
 
@@ -15,4 +16,4 @@ class StandardNormal(Prior):
         """N(0, I): batch `[]`, event `[latent_dim]`."""
         del encode, condition
         zeros = tf.zeros([self.latent_dim], self.compute_dtype)
-        return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
+        return MultivariateNormalDiag(zeros, tf.ones_like(zeros))
