@@ -91,9 +91,8 @@ def main() -> None:
     others = {f"{n} replicas": result(started(str(n), options)) for n in (2, 4)}
     others["2 workers"] = of_two_workers(options)
     print(f"One device, epoch {options.epochs}: {alone[:, -1].mean():.4f}, deviation {alone[:, -1].std(ddof=1):.4f}\n")
-    print(
-        "| | last epoch | largest difference of the means | in standard errors | at one seed |\n|---|---:|---:|---:|---:|"
-    )
+    print("| | last epoch | largest difference of the means | in standard errors | at one seed |")
+    print("|---|---:|---:|---:|---:|")
     for name, found in others.items():
         difference = np.abs(found.mean(0) - alone.mean(0))
         error = np.sqrt((found.var(0, ddof=1) + alone.var(0, ddof=1)) / options.seeds)
