@@ -258,14 +258,11 @@ FAMILIES = [
     name for name in MODELS if name.split("_")[0] in ("posterior", "hierarchy", "likelihood", "prior", "kernel")
 ]
 # The shorter tests make a few whole models; those of all rows are slow.
-FEW = (
-    "posterior_flow_iaf", "posterior_finite_scalar", "likelihood_normal_optimal", "likelihood_categorical",
-    "likelihood_joint", "prior_vamp_prior", "hierarchy_top_down",
-)  # fmt: skip
+FEW = ("posterior_finite_scalar", "likelihood_normal_optimal", "hierarchy_top_down")
 
 
 @quick("test_conditional")
-@quick("test_whole", "plain")
+@quick("test_whole")
 class ModelTest(tf.test.TestCase, parameterized.TestCase):
     """Each row of the table as a whole model."""
 

@@ -187,6 +187,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_a_lock_is_of_one_process_and_ends_with_it(tmp_path):
     path = tmp_path / ".m.keras.lock"
     command = [sys.executable, "-c", HOLDER, str(path)]

@@ -45,6 +45,7 @@ def made(tmp_path_factory):
     return Made(tmp_path_factory.mktemp("scores"))
 
 
+@pytest.mark.slow
 def test_parts_change_nothing(made, tmp_path):
     """In parts that divide the batches and that do not: bit for bit, at one shape of batch."""
     for rows in (16, 7, 50):

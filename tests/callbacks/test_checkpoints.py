@@ -6,6 +6,7 @@ import pathlib
 import signal
 
 import keras
+import pytest
 import tensorflow as tf
 
 import kvae
@@ -38,6 +39,7 @@ class CheckpointTest(tf.test.TestCase):
             vae.fit(examples(vae.likelihood, (6,)), verbose=0, callbacks=[kvae.callbacks.Checkpoint(path)])
         self.assertEqual((path.read_text(), os.listdir(path.parent)), ("old", ["model.keras"]))
 
+    @pytest.mark.slow
     def test_sigterm_saves_and_exits(self):
         """In the middle of an epoch; continued, the model ends as one that was not told to end."""
         path = pathlib.Path(self.create_tempdir().full_path, "model.keras")

@@ -212,6 +212,7 @@ class CalibrationTest(tf.test.TestCase, parameterized.TestCase):
         self.assertTrue(math.isnan(kvae.evaluate.calibration(vae, data, samples=1)["mean_square"].monte_carlo_error))
         self.assertAllClose(found["within_one"].mean, stats.norm.cdf(1) - stats.norm.cdf(-1), atol=0.04)
 
+    @pytest.mark.slow
     def test_monte_carlo_error(self):
         vae = make_vae(likelihood=lambda: kvae.likelihoods.Normal("local"))
         x = examples(vae.likelihood, vae.event_shape, n=40)

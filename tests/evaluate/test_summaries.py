@@ -4,6 +4,7 @@ import math
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
@@ -20,6 +21,7 @@ def trained(**parts):
 
 
 class LogLikelihoodTest(tf.test.TestCase, parameterized.TestCase):
+    @pytest.mark.slow
     def test_chunked_equals_unchunked(self):
         vae, x = trained(likelihood=kvae.likelihoods.Bernoulli)
         whole = kvae.evaluate.log_likelihood(vae, x, samples=60, seed=1, chunk=10_000)

@@ -132,7 +132,7 @@ class ServingTest(tf.test.TestCase, parameterized.TestCase):
         return vae, path, loaded.signatures, manifest
 
 
-@quick("test_numbers_are_the_models", "mlp", "told", "conditional")
+@quick("test_numbers_are_the_models", "mlp", "told")
 @quick("test_rows_do_not_see_each_other", "mlp")
 @quick("test_bad_rows_are_flagged_and_change_no_other", "mlp")
 @quick("test_exported_and_live_agree")
@@ -286,6 +286,7 @@ class EndpointsTest(ServingTest):
             for value in asked(signature, none).values():
                 self.assertLen(value, 0, name)
 
+    @pytest.mark.slow
     def test_missing_values_are_not_bad(self):
         vae, _, served, _ = self.exported("told")
         fed = inputs(served["score"], vae)

@@ -320,6 +320,7 @@ class CountsTest(tf.test.TestCase, Checks):
         found = NegativeBinomial(tf.math.log([4.0]), tf.constant([1e6])).prob(float32(x[:, None]))[:, 0]
         self.assertAllClose(found, stats.poisson(4.0).pmf(x), atol=2e-6)
 
+    @pytest.mark.slow
     def test_zero_inflated(self):
         x = np.arange(40.0)[:, None]
         for logit in (-30.0, -2.0, 0.3, 6.0):

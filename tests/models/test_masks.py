@@ -47,7 +47,7 @@ class Dicts(keras.utils.PyDataset):
         return {"x": HOLES[rows], "mask": MASK[rows]}
 
 
-@quick("test_an_encoder_that_is_told", "1")
+@quick("test_an_encoder_that_is_told")
 class FeedingTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.parameters(False, True)
     @pytest.mark.slow
@@ -75,6 +75,7 @@ class FeedingTest(tf.test.TestCase, parameterized.TestCase):
         for values in found.values():
             self.assertAllClose(values, found["dict"], rtol=1e-4)
 
+    @pytest.mark.slow
     def test_weights_and_validation_split_keep_their_rows(self):
         weight = np.linspace(0.5, 2.0, 40)
         whole, parts = model(), model()
@@ -131,7 +132,7 @@ class FeedingTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllEqual(nothing.log_px_z, np.zeros((1, 40)))
 
 
-@quick("test_a_mask_of_ones_is_no_mask", "bernoulli", "normal_optimal", "categorical", "student_t")
+@quick("test_a_mask_of_ones_is_no_mask", "bernoulli", "student_t")
 class LikelihoodTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(LIKELIHOODS.items())
     def test_a_mask_of_ones_is_no_mask(self, make):

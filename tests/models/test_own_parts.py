@@ -96,6 +96,7 @@ class OwnPartsTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, "TwoHills is no bijector of noise. Give start='posterior'"):
             kvae.evaluate.sandwich(self.vae, 3, steps=2, start="prior")
 
+    @pytest.mark.slow
     def test_it_is_saved_and_exported(self):
         path = self.create_tempdir().full_path
         self.vae.save(f"{path}/model.keras")

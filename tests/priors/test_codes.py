@@ -155,6 +155,7 @@ class FitTest(tf.test.TestCase):
             for weight, value in zip(prior.weights, before, strict=True):
                 self.assertAllEqual(weight, value)
 
+    @pytest.mark.slow
     def test_in_a_model(self):
         """The KL that evaluate reports after a fit in closed form, from the codes of the model; ELBO of the sum."""
         x = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)

@@ -285,15 +285,15 @@ USES = {
 }
 
 
-@pytest.mark.parametrize("uses", [list(USES)[:3], pytest.param(list(USES), marks=pytest.mark.slow)], ids=["few", "all"])
-def test_several_models_are_no_retracing(uses, caplog):
+@pytest.mark.slow
+def test_several_models_are_no_retracing(caplog):
     """Each model is traced once; a function that is traced again and again is still said to be."""
     tf.get_logger().propagate = True
     with caplog.at_level("WARNING", logger="tensorflow"):
         for _ in range(6):
             vae = make()
-            for use in uses:
-                USES[use](vae)
+            for use in USES.values():
+                use(vae)
         assert "retracing" not in caplog.text
         function = tf.function(lambda x: x)
         for size in range(6):

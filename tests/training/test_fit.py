@@ -50,6 +50,7 @@ class InputsTest(tf.test.TestCase, parameterized.TestCase):
         for other in labels_ignored:
             self.assert_same(expected, other)
 
+    @pytest.mark.slow
     def test_forms_of_datasets_agree(self):
         def batches(*parts):
             parts = parts[0] if len(parts) == 1 else parts
@@ -95,6 +96,7 @@ class InputsTest(tf.test.TestCase, parameterized.TestCase):
             self.assertAllClose(2 * one, two, rtol=1e-3, atol=1e-7)
             self.assertAllEqual(none, np.zeros_like(none))
 
+    @pytest.mark.slow
     def test_trackers_are_weighted_means(self):
         """sum(w v) / sum(w) over examples, on ragged batches and weights that are all zero in one of them."""
         vae = restarted()

@@ -118,8 +118,8 @@ def clipped(g, options):
     return g
 
 
-@quick("test_arrays_and_pipelines_with_xla_and_without", "plain")
-@quick("test_updates_are_those_by_hand", "global_clipnorm", "ema_and_accumulation")
+@quick("test_arrays_and_pipelines_with_xla_and_without")
+@quick("test_updates_are_those_by_hand", "ema_and_accumulation")
 class TableTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters((name, name) for name in TABLE)
     def test_arrays_and_pipelines_with_xla_and_without(self, name):
