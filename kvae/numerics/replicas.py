@@ -6,6 +6,7 @@ the sums over the batch are those of one device.
 
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 
@@ -87,10 +88,10 @@ def update(optimizer, gradients: list, weights: list) -> None:
     """A step of the optimizer.
 
     Alone, it runs where nothing is left to be summed: a Keras optimizer sums by a `tf.custom_gradient` even then, which
-    TensorFlow keeps for ever, with the graph that it is in.
+    TensorFlow keeps for ever, with the graph that it is in. An optimizer that scales the loss refuses to run there.
     """
     pairs = list(zip(gradients, weights, strict=True))
-    if tf.distribute.has_strategy():
+    if tf.distribute.has_strategy() or isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer.apply_gradients(pairs)
     else:
         tf.distribute.get_replica_context().merge_call(lambda strategy: optimizer.apply_gradients(pairs))
