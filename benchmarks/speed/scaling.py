@@ -128,20 +128,17 @@ def worker(core: int, steps: int, jobs: list[list]) -> None:
     Prints the seconds of a step, and those of them that the processor worked.
     """
     os.sched_setaffinity(0, {core})
-    import contextlib
-
     import numpy as np
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(2)
-    scope = contextlib.nullcontext()
-    if "TF_CONFIG" in os.environ:
-        scope = tf.distribute.MultiWorkerMirroredStrategy().scope()
+    together = "TF_CONFIG" in os.environ
+    strategy = tf.distribute.MultiWorkerMirroredStrategy() if together else tf.distribute.get_strategy()
     x = (np.random.default_rng(0).random((steps * 2 * BATCH, *SHAPE)) < 0.3).astype(np.uint8)
     models = []
     for name, batch in jobs:
-        with scope:
+        with strategy.scope():
             models.append(made(name))
         models[-1].fit(x[: steps * batch], batch_size=batch, epochs=2, verbose=0)
     print("ready", flush=True)
