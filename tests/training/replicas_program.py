@@ -68,6 +68,9 @@ CASES = {  # data, fit's arguments, networks, the model's arguments, the optimiz
 }  # fmt: skip
 
 
+LONG = ("sgd", "adam", "adamw")  # a hundred steps
+
+
 def trained(case: str) -> dict[str, np.ndarray]:
     """The numbers of a case: losses, evaluation, weights."""
     keras.utils.set_random_seed(0)
@@ -78,7 +81,8 @@ def trained(case: str) -> dict[str, np.ndarray]:
         options["batch_size"] = 24  # 101 rows: five batches, the last one of five rows
     held_out = {"mask": {"x": X[:30], "mask": MASK[:30]}, "adamw": (X[:30], LABELS[:30])}
     held_out = held_out.get(case, (GREY if model.likelihood.support.high > 1 else X)[:30])
-    history = model.fit(data, epochs=4, verbose=0, validation_data=held_out, **options).history
+    epochs = 20 if case in LONG else 4
+    history = model.fit(data, epochs=epochs, verbose=0, validation_data=held_out, **options).history
     found = {f"history {name}": np.asarray(values) for name, values in history.items()}
     found |= {f"evaluated {k}": v for k, v in model.evaluate(data, batch_size=7, verbose=0, return_dict=True).items()}
     for i, weight in enumerate(model.weights):

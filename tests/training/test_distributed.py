@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import kvae
-from tests.training.replicas_program import CASES
+from tests.training.replicas_program import CASES, LONG
 
 PROGRAM = pathlib.Path(__file__).with_name("replicas_program.py")
 ROOT = PROGRAM.parents[2]
@@ -61,10 +61,11 @@ def of(cases, found) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_three_replicas_are_one_device(alone, tmp_path):
+@pytest.mark.parametrize("replicas, cases", [(2, LONG), (4, tuple(CASES))])
+def test_replicas_are_one_device(replicas, cases, alone, tmp_path):
     """The batches of 24 are divided evenly, the last one of five rows is not."""
-    assert_equal(numbers(CASES, 3, tmp_path), alone)
-    for case in CASES:
+    assert_equal(numbers(cases, replicas, tmp_path), of(cases, alone))
+    for case in cases:
         assert alone[f"{case}: history loss"][-1] < alone[f"{case}: history loss"][0]
 
 
@@ -83,7 +84,7 @@ def test_one_replica_is_no_strategy_bit_for_bit(alone, tmp_path):
 
 @pytest.mark.slow
 def test_two_workers_are_one_device(alone, tmp_path):
-    cases = ("adamw", "codes", "optimal", "disk")
+    cases = (*LONG, "codes", "optimal", "disk")
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     cluster = {"worker": [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]}
     for one in sockets:
