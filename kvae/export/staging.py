@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kvae.numerics import arguments, files
+from kvae.numerics import arguments, files, gradients
 
 MANIFEST = "assets.extra/manifest.json"
 MANIFEST_SUM = "assets.extra/manifest.sha256"  # as `sha256sum -c` reads it
@@ -79,5 +79,6 @@ def write(path: Path, model, table: dict, manifest_of: Callable[[Path], dict]) -
 
 def _traced(function: Callable, inputs: list[tf.TensorSpec]) -> Callable:
     """A function that calls one trace of `function`. Otherwise Keras and TensorFlow would each trace it again."""
-    trace = tf.function(function, input_signature=inputs, autograph=False).get_concrete_function()
+    with gradients.left_out():
+        trace = tf.function(function, input_signature=inputs, autograph=False).get_concrete_function()
     return lambda *tensors: trace(*tensors)

@@ -1,9 +1,26 @@
 """Functions whose gradient is written out."""
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
+
+_written = contextvars.ContextVar("kvae_written_gradients", default=True)
+
+
+@contextlib.contextmanager
+def left_out() -> Iterator[None]:
+    """Within, functions have the gradient that TensorFlow finds: for a SavedModel.
+
+    `tf.saved_model.load` enters each gradient that a file holds into its registry, where it keeps the whole model.
+    """
+    token = _written.set(False)
+    try:
+        yield
+    finally:
+        _written.reset(token)
 
 
 def custom_gradient(function: Callable) -> Callable:
@@ -18,6 +35,8 @@ def custom_gradient(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*tensors):
+        if not _written.get():
+            return function(*tensors)[0]
         if tf.executing_eagerly():
             return with_gradient(*tensors)
         tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]

@@ -57,3 +57,38 @@ def test_graphs_are_counted():
     kept = tf.function(lambda x: x + 1.0).get_concrete_function(tf.TensorSpec([2]))
     assert graphs() == before + 1
     del kept
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"likelihood": "continuous_bernoulli", "posterior": "full_normal"},
+        {"posterior": "finite_scalar", "prior": "codes"},
+    ],
+    ids=lambda parts: "-".join(parts.values()),
+)
+def test_a_served_model_leaves_no_graph(tmp_path, parts):
+    keras.utils.set_random_seed(0)
+    vae = kvae.VAE(*kvae.networks.mlp((12,), 4, hidden=(5,)), **{"likelihood": "bernoulli"} | parts)
+    path = vae.export(tmp_path / "1", verbose=False)
+    tf.saved_model.load(path)
+    before = graphs()
+    tf.saved_model.load(path)
+    assert graphs() == before
+
+
+def test_the_gradient_of_a_served_score(tmp_path):
+    keras.utils.set_random_seed(0)
+    networks = kvae.networks.mlp((12,), 4, hidden=(5,), activation="tanh")
+    vae = kvae.VAE(*networks, likelihood="continuous_bernoulli", posterior="full_normal")
+    served = tf.saved_model.load(vae.export(tmp_path / "1", verbose=False))
+    score = served.signatures["score"]
+    x = tf.constant(np.random.default_rng(0).uniform(0.2, 0.8, (3, 12)).astype(np.float32))
+    seed = tf.range(3)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(score(x=x, seed=seed)["score"])
+    found = tape.gradient(total, x).numpy()
+    step = 0.05 * np.eye(12, dtype=np.float32)
+    above, below = (score(x=tf.repeat(x, 12, 0) + s * np.tile(step, (3, 1)), seed=tf.repeat(seed, 12)) for s in (1, -1))
+    np.testing.assert_allclose(found, np.reshape(above["score"] - below["score"], (3, 12)) / 0.1, rtol=1e-2, atol=1e-3)
