@@ -2,7 +2,7 @@
 
     python benchmarks/results/compression.py  # binarised digits, under a minute
     python benchmarks/results/compression.py --data mnist_binary --data_dir DIR --epochs 60
-    python benchmarks/results/compression.py --data mnist_grey --data_dir DIR --epochs 20 --images 2000 --draws 5
+    python benchmarks/results/compression.py --data mnist_grey --data_dir DIR --epochs 40 --images 2000 --draws 5
 
 Trains with the output bias at the data (`adapt`), by Adam on a cosine from the protocol's rate to 0 and batches of 100,
 or loads --model. Binarised images are those of kvae.data's static binarisation; the training digits are binarised anew
