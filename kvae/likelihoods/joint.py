@@ -1,5 +1,6 @@
 """The likelihood of columns of several kinds."""
 
+import functools
 from collections.abc import Mapping
 
 import keras
@@ -92,9 +93,9 @@ class Joint(Likelihood):
         columns = list(sizes(f"The columns of group {name!r}", columns, 0))
         return columns, _copy(likelihood, project=self.project, dtype=self.compute_dtype)
 
-    @property
+    @functools.cached_property
     def groups(self):
-        """Name to (columns, likelihood)."""
+        """Name to (columns, likelihood). One object: Keras' files tell containers apart by their identity."""
         return dict(zip(self.names, zip(self.order.groups, self.parts, strict=True), strict=True))
 
     @property

@@ -203,6 +203,14 @@ class JointTest(tf.test.TestCase):
         self.assertEqual(frozen, {name: name == "times" for name in COLUMNS})
         self.assertEqual(len(again.trainable_weights), len(vae.trainable_weights))
 
+    def test_keras_meets_the_same_groups_again(self):
+        """Keras counts containers by identity; that of a new one may be a gone one's, and its weights are passed by."""
+        joint = JOINTS["joint"]()
+        self.assertIs(joint.groups, joint.groups)
+        self.assertEqual(list(joint.groups), list(joint.names))
+        for (_, part), own in zip(joint.groups.values(), joint.parts, strict=True):
+            self.assertIs(part, own)
+
     def test_project_false_survives_files(self):
         keras.utils.set_random_seed(0)
         encoder, _ = kvae.networks.mlp((6,), 3, hidden=(8,))
