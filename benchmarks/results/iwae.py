@@ -1,6 +1,6 @@
 """MNIST binarised anew for every batch: the plain VAE and the importance-weighted bound of Burda et al. (2016).
 
-    python benchmarks/results/iwae.py --data_dir DIR --epochs 200 --samples 1000 --rate 2e-3  # half an hour of processor
+    python benchmarks/results/iwae.py --data_dir DIR --epochs 200 --samples 1000 --rate 2e-3  # half an hour
     python benchmarks/results/iwae.py --data_dir DIR --epochs 1000 --k 1
 
 The data and networks of the paper's one stochastic layer: all 60,000 training images, each batch binarised anew; the
