@@ -56,14 +56,15 @@ def model(event_shape=(8, 8, 1)) -> kvae.VAE:
     return vae
 
 
-def epochs(count: int, warm: int = 20) -> list[Held]:
-    """At the end of the warm-up, and a hundred times after it, with validation and checkpoints."""
+def epochs(count: int, warm: int = 20) -> dict[int, Held]:
+    """By epoch: at the end of the warm-up, 0, and a hundred times after it, with validation and checkpoints."""
     data = kvae.data.load("digits", binarize="dynamic", batch_size=100)
-    vae, found, often = model(data.event_shape), [], max(1, count // 100)
+    vae, found, often = model(data.event_shape), {}, max(1, count // 100)
 
     def look(epoch, logs):
-        if epoch + 1 >= warm and (epoch + 1 - warm) % often == 0:
-            found.append(held())
+        number = epoch + 1 - warm
+        if number >= 0 and number % often == 0:
+            found[number] = held()
 
     with tempfile.TemporaryDirectory() as folder:
         callbacks = [
@@ -74,10 +75,10 @@ def epochs(count: int, warm: int = 20) -> list[Held]:
     return found
 
 
-def cycles(count: int, warm: int = 10) -> list[Held]:
-    """At the end of each cycle after the warm-up."""
-    data, found = kvae.data.load("digits", binarize="dynamic", batch_size=500), []
-    for _ in range(count + warm):
+def cycles(count: int, warm: int = 10) -> dict[int, Held]:
+    """By cycle: at the end of each after the warm-up."""
+    data, found = kvae.data.load("digits", binarize="dynamic", batch_size=500), {}
+    for number in range(-warm, count):
         with tempfile.TemporaryDirectory() as folder:
             vae = model(data.event_shape)
             vae.fit(data.train, epochs=1, verbose=0, callbacks=kvae.callbacks.Checkpoint(f"{folder}/m.keras"))
@@ -88,14 +89,16 @@ def cycles(count: int, warm: int = 10) -> list[Held]:
             again = kvae.load_model(f"{folder}/m.keras")
             again.encode(data.test.x[:2])
         del vae, served, again
-        found.append(held())
-    return found[warm:]
+        kept = held()
+        if number >= 0:
+            found[number] = kept
+    return found
 
 
-def slope(found: list[Held]) -> float:
-    """Megabytes by step, a line through the second half."""
-    half = np.array([one.megabytes for one in found[len(found) // 2 :]])
-    return float(np.polyfit(np.arange(len(half)), half, 1)[0])
+def slope(found: dict[int, Held]) -> float:
+    """Megabytes by epoch or cycle, a line through the second half."""
+    half = list(found)[len(found) // 2 :]
+    return float(np.polyfit(half, [found[number].megabytes for number in half], 1)[0])
 
 
 def main():
@@ -105,13 +108,13 @@ def main():
     options = parser.parse_args()
     begun = time.monotonic()
     found = {"epochs": epochs, "cycles": cycles}[options.job](options.count)
-    step = max(1, options.count // 100) if options.job == "epochs" else 1
-    for number in range(0, len(found), max(1, len(found) // 10)):
+    for number in list(found)[:: max(1, len(found) // 10)]:
         megabytes, threads, files = found[number]
-        print(f"{number * step:5d}  {megabytes:8.1f} MB  {threads:4d} threads  {files:4d} files", flush=True)
-    growth = found[-1].megabytes / found[0].megabytes - 1
-    print(f"from first to last {growth:+.2%}; {1000 * slope(found) / step:+.1f} kB each in the second half; ", end="")
-    print(f"threads {found[-1].threads - found[0].threads:+d}, files {found[-1].files - found[0].files:+d}; ", end="")
+        print(f"{number:5d}  {megabytes:8.1f} MB  {threads:4d} threads  {files:4d} files", flush=True)
+    first, *_, last = found.values()
+    print(f"from first to last {last.megabytes / first.megabytes - 1:+.2%}; ", end="")
+    print(f"{1000 * slope(found):+.1f} kB each in the second half; ", end="")
+    print(f"threads {last.threads - first.threads:+d}, files {last.files - first.files:+d}; ", end="")
     print(f"{time.monotonic() - begun:.0f} s")
 
 

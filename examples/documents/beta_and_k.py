@@ -143,8 +143,9 @@ def run(
     import kvae
 
     data = kvae.data.load(dataset, validation=0, batch_size=batch_size, data_dir=data_dir)
-    values, colour, mean = eigenvalues(data.train.x), data.event_shape[-1] == 3, data.train.x.mean(axis=0)
+    mean, colour = data.train.x.mean(axis=0), data.event_shape[-1] == 3
     train, test = (split.replace(array=split.x - mean, scale=1.0) for split in (data.train, data.test))
+    values = eigenvalues(train.x)
     of = "CIFAR-10" if colour else "MNIST"
     pairs = [(beta, k) for name, beta, k in ARTICLE if dataset == "digits" or name == of]
     figures = {"eigenvalues": spectrum(values, pairs)}
