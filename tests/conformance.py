@@ -202,6 +202,12 @@ def quick(test: str, *rows: str):
     return mark
 
 
+def slow_but(rows, *fast) -> list:
+    """For `pytest.mark.parametrize`: the rows, all but these being slow ones."""
+    assert all(row in list(rows) for row in fast), f"{fast} are not all rows of {list(rows)}"
+    return [row if row in fast else pytest.param(row, marks=pytest.mark.slow) for row in rows]
+
+
 def state(vae) -> list[np.ndarray]:
     """All that training moves."""
     return [np.array(v) for v in vae.weights + vae.optimizer.variables]

@@ -15,3 +15,4 @@ def pytest_collection_modifyitems(items):
     """tf.test.TestCase brings a method `test_session` that is no test and reports itself as skipped."""
     items[:] = [item for item in items if item.name != "test_session"]
     gc.freeze()  # what is imported stays: no collection need look at it
+    gc.set_threshold(20_000, 10, 50)  # a graph is many objects, and each collection looks at those of all before

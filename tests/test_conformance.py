@@ -258,7 +258,7 @@ FAMILIES = [
     name for name in MODELS if name.split("_")[0] in ("posterior", "hierarchy", "likelihood", "prior", "kernel")
 ]
 # The shorter tests make a few whole models; those of all rows are slow.
-FEW = ("posterior_finite_scalar", "likelihood_normal_optimal", "hierarchy_top_down")
+FEW = ("posterior_finite_scalar", "likelihood_normal_optimal")
 
 
 @quick("test_conditional")

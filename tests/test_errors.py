@@ -1,5 +1,6 @@
 """Bad input gets one clear error: what came, what was expected, what to do."""
 
+import functools
 import pathlib
 
 import keras
@@ -118,6 +119,12 @@ class ConstructionTest(tf.test.TestCase, parameterized.TestCase):
 GOOD = np.linspace(0, 1, 60, dtype=np.float32).reshape(10, 6)
 
 
+@functools.cache
+def _model(likelihood: str) -> kvae.VAE:
+    """One for all tests: what it refuses leaves it as it was."""
+    return make_vae(likelihood={"normal": kvae.likelihoods.Normal}.get(likelihood) or (lambda: likelihood))
+
+
 class DataTest(tf.test.TestCase, parameterized.TestCase):
     """The same errors from arrays and from tf.data, in fit and in evaluate, before the first step."""
 
@@ -138,7 +145,7 @@ class DataTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.named_parameters(list(CASES))
     def test_refused(self, likelihood, x, message):
-        vae = make_vae(likelihood={"normal": kvae.likelihoods.Normal}.get(likelihood) or (lambda: likelihood))
+        vae = _model(likelihood)
         dataset = tf.data.Dataset.from_tensor_slices(x).batch(5)
         for data in (x, dataset):
             with self.assertRaisesRegex(ValueError, message):

@@ -244,6 +244,7 @@ def test_wrong_flags_are_a_sentence(name, arguments, message, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["file"]
 
 
+@pytest.mark.slow
 def test_errors_of_kvae_are_a_sentence(tmp_path):
     found = ended("train", "--dataset", "photo", folder=tmp_path)
     assert found.returncode == 1 and "train.py: There is no data set 'photo'. kvae reads" in found.stderr

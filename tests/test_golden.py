@@ -12,6 +12,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 import kvae
+from tests.conformance import quick
 from tests.golden import make
 
 FOLDER = pathlib.Path(make.__file__).parent
@@ -19,6 +20,7 @@ EXPECTED = dict(np.load(FOLDER / "expected.npz"))
 OLDER = tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15)  # than the Keras that wrote them
 
 
+@quick("test_a_model_loads_and_goes_on", "0", "1")
 class GoldenTest(tf.test.TestCase, parameterized.TestCase):
     def check(self, found: dict, prefix: str):
         expected = {key.removeprefix(prefix): value for key, value in EXPECTED.items() if key.startswith(prefix)}

@@ -126,6 +126,7 @@ class LinearTest(tf.test.TestCase, parameterized.TestCase):
 TRAINING = {"learned": (700, 300), "optimal": (700, 300)}
 
 
+@quick("test_beta_elbo_at_the_optimum", "0")
 class ThresholdTest(tf.test.TestCase, parameterized.TestCase):
     """X2, the fixed points: beta s2 decides which directions live (the ELBO's optimum, without training)."""
 

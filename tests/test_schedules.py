@@ -10,7 +10,7 @@ from absl.testing import parameterized
 
 import kvae
 from kvae.schedules import Cyclical, Linear
-from tests.conformance import make_vae
+from tests.conformance import make_vae, quick
 
 X = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
 
@@ -48,6 +48,7 @@ class SchedulesTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(objective.scheduled(30), {"beta": 2.0})
 
 
+@quick("test_warns", "linear")
 class ShortFitTest(tf.test.TestCase, parameterized.TestCase):
     """Four batches an epoch."""
 

@@ -16,15 +16,10 @@ from kvae.anomaly.held_out import check_held_out
 from kvae.data.splits import Split
 from kvae.numerics import noise
 from tests.anomaly.models import rows, vae
-from tests.conformance import examples, make_vae
+from tests.conformance import examples, make_vae, slow_but
 from tests.test_oracle import digits, linear_vae, set_closed_form
 
 X = rows(40, 10)
-
-
-def quick(first, *others):
-    """The first one, and the others as slow tests."""
-    return [first, *(pytest.param(one, marks=pytest.mark.slow) for one in others)]
 
 
 def terms_by_hand(model, x, samples, seed):
@@ -74,7 +69,7 @@ def test_typicality_by_hand():
     assert detector.p_value(likely) < Detector(vae()).calibrate(X).p_value(likely)
 
 
-@pytest.mark.parametrize("score", quick("elbo", "log_likelihood", "reconstruction"))
+@pytest.mark.parametrize("score", slow_but(["elbo", "log_likelihood", "reconstruction"], "elbo"))
 def test_a_row_has_its_score_in_any_batch(score):
     detector, order = Detector(vae(), score, samples=10), np.random.default_rng(0).permutation(40)
     scores = detector.score(X)
@@ -171,7 +166,9 @@ def test_autoencoders(tmp_path):
     np.testing.assert_array_equal(served["p_value"], detector.p_value(X))
 
 
-@pytest.mark.parametrize("score", quick("reconstruction", "log_likelihood", "elbo", "typicality"))
+@pytest.mark.parametrize(
+    "score", slow_but(["reconstruction", "log_likelihood", "elbo", "typicality"], "reconstruction")
+)
 def test_saved_and_served(score, tmp_path):
     new = np.concatenate([rows(20, 13), rows(5, 14, strange=True)])
     detector = Detector(vae(), score, samples=12, seed=5).calibrate(X, rows(50, 11))

@@ -62,6 +62,7 @@ class LogLikelihoodPerExampleTest(tf.test.TestCase):
 
 
 @quick("test_parts", "bernoulli", "normal_fixed", "ordinal")
+@quick("test_the_endpoint_of_a_saved_model", "1")
 class ScoreTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(LIKELIHOODS.items())
     def test_parts(self, make):

@@ -132,7 +132,7 @@ class ServingTest(tf.test.TestCase, parameterized.TestCase):
         return vae, path, loaded.signatures, manifest
 
 
-@quick("test_numbers_are_the_models", "mlp", "told")
+@quick("test_numbers_are_the_models", "mlp")
 @quick("test_rows_do_not_see_each_other", "mlp")
 @quick("test_bad_rows_are_flagged_and_change_no_other", "mlp")
 @quick("test_exported_and_live_agree")

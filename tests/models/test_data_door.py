@@ -11,7 +11,7 @@ from scipy import sparse, stats
 
 import kvae
 from kvae.data import Split
-from tests.conformance import Batches
+from tests.conformance import Batches, slow_but
 
 X = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
 LABELS = np.arange(60) % 3
@@ -59,7 +59,7 @@ FORMS = {
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")  # Keras says so of a generator that ends
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", slow_but(FORMS, "list", "nullable", "sparse", "split", "generator"))
 def test_every_method_takes_what_fit_takes(vae, form):
     data = FORMS[form]
     for method in (vae.elbo, vae.reconstruct, lambda x: vae.encode(x).mean(), lambda x: vae.impute(x, samples=3)):
@@ -130,10 +130,8 @@ def outside(result):
     return np.flatnonzero(np.isnan(np.asarray(result)).reshape(len(result), -1).any(axis=1)).tolist()
 
 
-@pytest.mark.parametrize(
-    "likelihood",
-    ["bernoulli", *(pytest.param(one, marks=pytest.mark.slow) for one in ("normal", "continuous_bernoulli"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("likelihood", ["bernoulli", "normal", "continuous_bernoulli"])
 def test_in_graphs_the_bad_row_is_nan_alone(likelihood):
     vae = make(likelihood=likelihood)
     x = X if likelihood == "normal" else (X > 0).astype(np.float32)

@@ -9,6 +9,7 @@ from scipy import stats
 
 import kvae
 from kvae.objectives import ELBO
+from tests.conformance import quick
 
 
 def clusters(n=600, seed=0) -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +44,7 @@ def rest(vae) -> list[np.ndarray]:
     return [w.numpy() for part in vae.parts()[:-1] for w in part.weights] + [vae.draws.numpy(), vae.passes.numpy()]
 
 
+@quick("test_after_an_error_the_model_is_as_it_was", "2")
 class FitPriorTest(tf.test.TestCase, parameterized.TestCase):
     def test_a_mixture_raises_the_evidence_and_samples_show_both_clusters(self):
         vae, (new, _) = made(), clusters(300, seed=1)

@@ -6,10 +6,12 @@ from absl.testing import parameterized
 from scipy import stats
 
 from kvae.numerics import noise
+from tests.conformance import quick
 
 DRAWS = {"normal": (noise.normal, stats.norm.cdf), "uniform": (noise.uniform, stats.uniform.cdf)}
 
 
+@quick("test_many_seeds", "4", "15", "19")
 class NoiseTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.product(kind=list(DRAWS), size=[1, 3, 4, 10], dtype=["float32", "float64"])
     def test_distribution(self, kind, size, dtype):

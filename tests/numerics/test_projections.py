@@ -10,6 +10,7 @@ from absl.testing import parameterized
 import kvae
 from kvae.models.importance import ImportanceSampler
 from kvae.numerics.projections import ConvolutionTranspose
+from tests.conformance import quick
 
 RANDOM = np.random.default_rng(0)
 LAYERS = {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}
@@ -65,6 +66,7 @@ class ConvolutionTransposeTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(*ends, rtol=0.01)
 
 
+@quick("test_trains_as_the_same_layer_in_the_decoder", "0")
 class KernelSizeTest(tf.test.TestCase, parameterized.TestCase):
     def networks(self, channels=1, last=False):
         """The networks of the keras.io example, smaller; `last`: with the decoder's last layer."""

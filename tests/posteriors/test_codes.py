@@ -9,6 +9,7 @@ from absl.testing import parameterized
 import kvae
 from kvae.numerics import codes, noise
 from kvae.posteriors import FiniteScalar, VectorQuantized
+from tests.conformance import quick
 
 LEVELS = [(8, 6, 5), (5, 5), (2,), (3, 2, 4), (7, 5, 5, 5, 5), (256,)]
 
@@ -262,6 +263,7 @@ class VectorQuantizedTest(tf.test.TestCase, parameterized.TestCase):
         self.assertTrue(np.isfinite(posterior.codebook.numpy()).all())
 
 
+@quick("test_evaluate_counts_usage_over_all_examples", "1")
 class CodeModelTest(tf.test.TestCase, parameterized.TestCase):
     X = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
 

@@ -40,10 +40,8 @@ FREEZE = {
 }
 
 
-FAST = ("layer",)
-
-
-@pytest.mark.parametrize("what", [pytest.param(one, marks=[pytest.mark.slow] * (one not in FAST)) for one in FREEZE])
+@pytest.mark.parametrize("what", FREEZE)
+@pytest.mark.slow
 def test_what_is_frozen_stays_frozen(what, tmp_path):
     vae = make(compiled=False, likelihood=kvae.likelihoods.Normal("learned"))
     FREEZE[what](vae)

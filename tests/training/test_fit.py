@@ -17,7 +17,7 @@ from absl.testing import parameterized
 import kvae
 from kvae.data.batch import Batch
 from kvae.numerics import noise
-from tests.conformance import make_vae, restarted, state
+from tests.conformance import make_vae, quick, restarted, state
 
 N = 50
 X = np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)
@@ -235,6 +235,7 @@ class LogsTest(tf.test.TestCase, parameterized.TestCase):
         self.assertAllClose(vae.evaluate(X, verbose=0)[0], vae.evaluate(X, **QUIET)["loss"])
 
 
+@quick("test_steps_per_execution_change_nothing", "1")
 class CallbacksTest(tf.test.TestCase, parameterized.TestCase):
     def test_keras_callbacks(self):
         path = self.create_tempdir().full_path

@@ -120,6 +120,7 @@ def clipped(g, options):
 
 @quick("test_arrays_and_pipelines_with_xla_and_without")
 @quick("test_updates_are_those_by_hand", "ema_and_accumulation")
+@quick("test_precision", "1")
 class TableTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters((name, name) for name in TABLE)
     def test_arrays_and_pipelines_with_xla_and_without(self, name):

@@ -69,7 +69,7 @@ def numbers(vae) -> list[np.ndarray]:
     return [weight.numpy() for weight in [*vae.weights, *vae.optimizer.variables]]
 
 
-@quick("test_the_same_as_in_memory", "masked", "float16")
+@quick("test_the_same_as_in_memory", "masked")
 class StreamedTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.named_parameters(
         *((name, name, False) for name in CASES), *((f"{name}_xla", name, True) for name in ("dynamic", "masked"))
