@@ -1,5 +1,6 @@
 """What `diagnose` says of models made ill on purpose, and of a good one; calibration; accuracy of codes."""
 
+import functools
 import math
 
 import keras
@@ -31,11 +32,24 @@ def grey():
     return kvae.data.load("digits", dequantize=True)
 
 
+@functools.cache
+def shared(epochs: int, beta: float = 1.0) -> tuple:
+    """The binary digits and a model of them, which no test changes."""
+    data = binary()
+    return data, trained(data, epochs, objective=kvae.objectives.ELBO(beta=beta))
+
+
+@functools.cache
+def shared_grey() -> tuple:
+    """The grey digits and a model of them with the best scale, which no test changes."""
+    data = grey()
+    return data, trained(data, 40, likelihood=kvae.likelihoods.Normal("optimal"))
+
+
 @pytest.mark.slow
 class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
     def test_healthy(self):
-        data = binary()
-        vae = trained(data, 60)
+        data, vae = shared(60)
         before = vae.get_weights()
         for train in (data.train, None):
             found = kvae.evaluate.diagnose(vae, data.test, train)
@@ -66,8 +80,7 @@ class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
         self.assertIn("4 of 14 latent dimensions carry nothing (10, 11, 12, 13)", found.text)
 
     def test_collapsed(self):
-        data = binary()
-        vae = trained(data, 20, objective=kvae.objectives.ELBO(beta=50.0))
+        data, vae = shared(20, beta=50.0)
         for train in (data.train, None):
             found = kvae.evaluate.diagnose(vae, data.test, train)
             self.assertEqual(found.faults, ("collapsed",))
@@ -75,8 +88,7 @@ class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
             self.assertEqual(found.unused, tuple(range(10)))
 
     def test_after_one_epoch(self):
-        data = binary()
-        vae = trained(data, 1)
+        data, vae = shared(1)
         for train in (data.train, None):
             found = kvae.evaluate.diagnose(vae, data.test, train)
             self.assertEqual(found.faults, ("under-trained",))
@@ -87,8 +99,7 @@ class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
 
     @parameterized.parameters((10.0, "scale too large"), (0.1, "scale too small"))
     def test_scale(self, factor, fault):
-        data = grey()
-        good = trained(data, 40, likelihood=kvae.likelihoods.Normal("optimal"))
+        data, good = shared_grey()
         self.assertTrue(kvae.evaluate.diagnose(good, data.test, data.train).healthy)
         scale = factor * math.sqrt(float(good.likelihood.mean_square))
         found = kvae.evaluate.diagnose(
@@ -130,14 +141,12 @@ class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(found.figures["gain_by_training"].mean, 0.2)
 
     def test_the_copy_trains_as_long_on_a_pipeline(self):
-        data = binary()
-        vae = trained(data, 1)
+        data, vae = shared(1)
         found = kvae.evaluate.diagnose(vae, data.test, data.train.first(320).dataset(batch_size=64))
         self.assertGreater(found.figures["gain_by_training"].mean, 1.0)
 
     def test_few_examples(self):
-        data = binary()
-        vae = trained(data, 60)
+        data, vae = shared(60)
         found = [kvae.evaluate.diagnose(vae, data.test.first(n), data.train).faults for n in (1, 5, 10, 20)]
         self.assertEqual(found[0], ("too few examples",))
         self.assertLessEqual({fault for faults in found for fault in faults}, {"too few examples"})
@@ -164,9 +173,8 @@ class DiagnoseTest(tf.test.TestCase, parameterized.TestCase):
 
     def test_callback(self):
         """It names the collapse once, at the second check that finds it, and sums up at the end."""
-        data, said = binary(), []
+        (data, plain), said = shared(20, beta=50.0), []
         watch = kvae.callbacks.Diagnose(data.test, every=5, say=said.append)
-        plain = trained(data, 20, objective=kvae.objectives.ELBO(beta=50.0))
         vae = trained(data, 20, callbacks=[watch], objective=kvae.objectives.ELBO(beta=50.0))
         self.assertLen(said, 2)
         self.assertRegex(said[0], "^Epoch (10|15): Collapsed")

@@ -14,6 +14,7 @@ from tests.conformance import HIERARCHIES
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 X[:, 1] = X[:, 0] ** 2 - 1.0 + 0.3 * X[:, 1]
+CHAINS = {"steps": 200, "chains": 16}  # the same everywhere: chains of one shape share their programs
 TWO = [name for name, make in HIERARCHIES.items() if make().groups == 2]
 
 
@@ -58,13 +59,13 @@ class EvaluateTest(tf.test.TestCase, parameterized.TestCase):
         self.assertGreater(found["kl"].mean, 0.5)
         self.assertBetween(found["active_units"].mean, 1, 2)
         for start in ("prior", "posterior"):
-            annealed = kvae.evaluate.ais(vae, X, steps=200, chains=16, start=start)
+            annealed = kvae.evaluate.ais(vae, X, **CHAINS, start=start)
             self.assertLess(abs(annealed.mean - exact), 5 * annealed.monte_carlo_error + 3e-3, start)
 
     @parameterized.parameters(*TWO)
     def test_sandwich_and_gaps(self, kind):
         vae = trained(kind)
-        both = kvae.evaluate.sandwich(vae, n=20, steps=300, chains=8)
+        both = kvae.evaluate.sandwich(vae, n=len(X), **CHAINS)
         self.assertBetween(both["gap"].mean, -0.02, 0.1)
         found = kvae.evaluate.gaps(vae, X, samples=1000, steps=300)
         exact = log_p(kind, X).mean()

@@ -62,19 +62,18 @@ class EvaluateTest(tf.test.TestCase, parameterized.TestCase):
         self.assertLess(found["elbo"].mean, found["log_likelihood"].mean)
         one, score = evaluate.log_likelihood_per_example(vae, some, samples=500), evaluate.score(vae, some)
         self.assertTrue(finite(one.log_likelihood) and finite(score.score))
-        for start in ("posterior", "prior"):
-            steps = 30 if start == "posterior" else 300
-            chains = evaluate.ais(vae, some, steps=steps, chains=8, start=start)
+        for start, family in (("posterior", vae.posterior), ("prior", vae.prior)):
+            options = {"steps": 30 if start == "posterior" else 300, "chains": 8, "start": start}  # of one program
+            chains = evaluate.ais(vae, some, **options)
             difference = abs(chains.mean - one.log_likelihood.mean())
             error = math.hypot(chains.monte_carlo_error, np.sqrt((one.standard_error**2).sum()) / len(some))
             self.assertLess(difference, 4 * error + 0.05, start)
-        for start, family in (("posterior", vae.posterior), ("prior", vae.prior)):
             if family.has_bijector:
-                both = evaluate.sandwich(vae, n=8, steps=30, chains=4, start=start)
+                both = evaluate.sandwich(vae, n=len(some), **options)
                 self.assertTrue(math.isfinite(both["gap"].mean))
             else:
                 with self.assertRaisesRegex(ValueError, "is no bijector of noise. Give start='prior'"):
-                    evaluate.sandwich(vae, n=8, steps=30, chains=4, start=start)
+                    evaluate.sandwich(vae, n=len(some), **options)
         self.assertTrue(finite(evaluate.rate_distortion(vae, some, betas=(0.5, 1.0), steps=20, chains=4).rate))
 
     def check_imputation(self, vae, some):
