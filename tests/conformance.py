@@ -131,7 +131,7 @@ NETWORKS = {  # name: (event shape, networks)
     ),
     "resnet_series": (
         (9,),
-        lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4, 6), blocks=0, dense=6, normalization="group"),
+        lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4,), blocks=0, dense=6, normalization="group"),
     ),
 }
 

@@ -44,7 +44,7 @@ def _copy(vae):
     copy.set_weights(vae.get_weights())
     for own, other in zip(vae._flatten_layers(), copy._flatten_layers(), strict=True):  # from the outside in
         other.trainable = own.trainable
-    copy.compile(optimizer=keras.optimizers.Adam(1e-3))
+    copy.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=False)  # XLA compiles for longer than it saves
     return copy
 
 

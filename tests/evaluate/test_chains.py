@@ -1,5 +1,6 @@
 """Annealed chains against exact answers: mean weights, the linear model from both sides, its rate and distortion."""
 
+import functools
 import math
 
 import keras
@@ -99,7 +100,7 @@ class LinearTest(tf.test.TestCase):
         x = x.astype(np.float32)
         z = vae.encode(x)
         z = z.mean() + z.stddev() * np.random.default_rng(0).normal(size=z.mean().shape)
-        found = kvae.evaluate.sandwich(vae, exact=(x, z), steps=1000, chains=6, start="prior")
+        found = kvae.evaluate.sandwich(vae, exact=(x, z), steps=500, chains=4, start="prior")
         self.assertBetween(found["lower"].mean, log_p - 0.1, log_p)
         self.assertBetween(found["upper"].mean, log_p, log_p + 0.1)
 
@@ -151,16 +152,22 @@ MODELS = {
 }
 
 
+@functools.cache
+def by_importance_sampling(name: str) -> tuple:
+    """A trained model, its data, and their log-likelihood by importance sampling."""
+    vae = make_vae(**MODELS[name])
+    x = examples(vae.likelihood, vae.event_shape, n=12)
+    data = {"x": x, "mask": np.random.default_rng(1).random(x.shape) < 0.7} if name == "mask" else x
+    vae.fit(data, epochs=20, verbose=0)
+    return vae, data, kvae.evaluate.log_likelihood(vae, data, samples=20_000)
+
+
 class EveryModelTest(tf.test.TestCase, parameterized.TestCase):
     @parameterized.product(name=list(MODELS), start=["prior", "posterior"])
     @pytest.mark.slow
     def test_agrees_with_importance_sampling(self, name, start):
-        vae = make_vae(**MODELS[name])
-        x = examples(vae.likelihood, vae.event_shape, n=12)
-        data = {"x": x, "mask": np.random.default_rng(1).random(x.shape) < 0.7} if name == "mask" else x
-        vae.fit(data, epochs=20, verbose=0)
+        vae, data, expected = by_importance_sampling(name)
         found = kvae.evaluate.ais(vae, data, steps=60, chains=32, start=start)
-        expected = kvae.evaluate.log_likelihood(vae, data, samples=20_000)
         self.assertLess(
             abs(found.mean - expected.mean), 4 * math.hypot(found.monte_carlo_error, expected.monte_carlo_error)
         )

@@ -14,6 +14,12 @@ from tests.conformance import slow_but
 X = (np.random.default_rng(0).random((32, 12)) > 0.5).astype(np.float32)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _apart():
+    """What other tests left behind is neither counted nor collected here."""
+    gc.freeze()
+
+
 def graphs() -> int:
     """How many graphs of functions there are."""
     gc.collect()
