@@ -168,6 +168,45 @@ MODELS = {
     "kernel_size_even": {"network": "conv_odd", "likelihood": lambda: kvae.likelihoods.Normal("local", kernel_size=2)},
 }
 
+# Whole models. Every row of every column is in one, and two rows share a model where neither is part of the other:
+# a likelihood with a network or an objective, a posterior with an objective.
+_PAIRS = {
+    "likelihood_bernoulli": "network_mlp_linear",
+    "likelihood_categorical": "network_conv_odd",
+    "likelihood_continuous_bernoulli": "network_conv_one_level",
+    "likelihood_normal_fixed": "network_resnet_odd",
+    "likelihood_normal_learned": "network_resnet_batch",
+    "likelihood_normal_optimal": "network_mlp_mask",
+    "likelihood_poisson": "network_resnet_series",
+    "likelihood_normal_channel": "network_mlp_image",
+    "likelihood_student_t": "network_conv_series",
+    "likelihood_log_normal": "network_conv_flat",
+    "likelihood_beta_binomial": "objective_elbo_analytic",
+    "likelihood_continuous_bernoulli_clipped": "objective_elbo_no_kl",
+    "likelihood_discretized_logistic": "objective_elbo_free_bits",
+    "likelihood_discretized_logistic_mixture": "objective_elbo_path",
+    "likelihood_negative_binomial": "objective_iwae",
+    "likelihood_normal_local": "objective_iwae_groups",
+    "likelihood_ordinal": "objective_iwae_doubly",
+    "likelihood_zero_inflated_beta_binomial": "objective_elbo_samples",
+    "likelihood_zero_inflated_poisson": "objective_capacity_linear",
+    "likelihood_normal_element": "objective_capacity",
+    "likelihood_normal_element_local": "objective_total_correlation",
+    "likelihood_student_t_learned": "objective_total_correlation_linear",
+    "likelihood_log_normal_learned": "objective_mmd",
+    "likelihood_beta": "objective_mmd_linear",
+    "posterior_full_normal": "objective_elbo_linear",
+    "posterior_low_rank_normal": "objective_elbo_cyclical",
+    "posterior_flow_iaf": "objective_elbo_beta",
+    "posterior_flow_coupling_spline": "objective_elbo_monte_carlo",
+}
+WHOLE = {name: parts | MODELS[_PAIRS[name]] if name in _PAIRS else parts for name, parts in MODELS.items()}
+WHOLE = {
+    f"{name}_{_PAIRS[name]}" if name in _PAIRS else name: parts
+    for name, parts in WHOLE.items()
+    if name not in _PAIRS.values()
+}
+
 
 def make_vae(network="mlp", seed=0, compiled=True, jit_compile=False, optimizer=None, **parts) -> kvae.VAE:
     """A small model; parts are the functions of the table."""

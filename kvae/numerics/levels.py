@@ -13,6 +13,14 @@ def log_difference(upper, lower, width):
     return tf.math.log_sigmoid(upper) + tf.math.log_sigmoid(-lower) + tf.math.log(-tf.math.expm1(-width))
 
 
+def softmax(logits):
+    """Of logits `[..., K]`; in two axes where they have more than five, which oneDNN's operation in graphs refuses."""
+    if logits.shape.rank is not None and logits.shape.rank <= 5:
+        return tf.nn.softmax(logits)
+    flat = tf.nn.softmax(tf.reshape(logits, [-1, logits.shape[-1]]))
+    return tf.ensure_shape(tf.reshape(flat, tf.shape(logits)), logits.shape)
+
+
 class DiscretizedLogistic(Mass):
     """A mixture of logistic distributions, rounded to the next of `levels` levels; those beyond go to the end.
 
@@ -50,7 +58,7 @@ class DiscretizedLogistic(Mass):
         """P(X >= k) for k >= 1, a number for all elements or one for each; in the dtype of k."""
         loc, scale, logits = (tf.cast(p, k.dtype) for p in (self.loc, self.scale, self.logits))
         each = tf.sigmoid((loc - k[..., tf.newaxis] + 0.5) / scale)
-        return each[..., 0] if loc.shape[-1] == 1 else tf.reduce_sum(tf.nn.softmax(logits) * each, axis=-1)
+        return each[..., 0] if loc.shape[-1] == 1 else tf.reduce_sum(softmax(logits) * each, axis=-1)
 
     def _moments(self):
         """E X = sum_k P(X >= k) and E X^2 = sum_k (2k - 1) P(X >= k), k from 1 on, one at a time."""
@@ -123,7 +131,7 @@ class Categorical(Levels):
         return numbers("logits", event_ndims=1)
 
     def _all_levels(self):
-        return tf.nn.softmax(self.logits)
+        return softmax(self.logits)
 
     def _log_mass(self, x):
         chosen = tf.one_hot(tf.cast(x, tf.int32), self.logits.shape[-1], dtype=self.dtype)

@@ -256,6 +256,17 @@ class LevelsTest(tf.test.TestCase, Checks):
         p = -np.diff(np.concatenate([np.ones((9, 1)), special.expit(-ends), np.zeros((9, 1))], axis=-1), axis=-1)
         self.check_levels(Ordinal(tf.constant(location), tf.constant(first), tf.constant(steps)), p)
 
+    def test_many_axes(self):
+        """Several draws of z for images of two channels: six axes with that of the levels."""
+        logits = float32(np.random.default_rng(0).normal(size=(3, 2, 2, 3, 2, 4)))
+        p = special.softmax(logits.astype(np.float64), axis=-1)
+        for mean in everywhere(lambda: Categorical(tf.constant(logits) + tf.zeros([1])).mean()):
+            self.assertAllClose(mean, (np.arange(4) * p).sum(-1), rtol=1e-6)
+        scale, k = tf.ones_like(logits), np.arange(1, 5)[:, None]
+        tails = special.expit(1.0 * 1.5 - k + 0.5).sum()  # of every component alike
+        for mean in everywhere(lambda: DiscretizedLogistic(1.5 * scale, scale, tf.constant(logits), 5).mean()):
+            self.assertAllClose(mean, np.full(logits.shape[:-1], tails), rtol=1e-5)
+
     def test_ordinal_starts_with_equal_levels(self):
         likelihood = built(kvae.likelihoods.Ordinal(7, project=False), 3)
         p = likelihood.distribution(tf.zeros([1, 3]))
