@@ -3,12 +3,14 @@
 import contextlib
 import functools
 import os
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 
 import kvae
+from kvae.training import compiling
 
 LATENT = 3
 
@@ -288,6 +290,13 @@ def examples(likelihood: kvae.likelihoods.Likelihood, event_shape, n=16, seed=0)
         x[0], x[1] = (1e-3, 0.999) if likelihood.support.open else (0.0, 1.0)
         return x
     return np.exp(4.0 * x - 2.0) if likelihood.support.low == 0.0 else 4.0 * x - 2.0
+
+
+@contextlib.contextmanager
+def without_xla():
+    """A model compiled inside takes XLA only if told to. In a short training it compiles for longer than it runs."""
+    with mock.patch.object(compiling, "prefers_xla", return_value=False):
+        yield
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import kvae
-from tests.conformance import inside, state
+from tests.conformance import inside, state, without_xla
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -31,6 +31,7 @@ class ReadmeTest(tf.test.TestCase):
             self.assertTrue(np.isfinite(names["estimate"].mean))
 
     @pytest.mark.slow
+    @without_xla()
     def test_python_of_the_evaluation_runs(self):
         (block,) = self.blocks("python", "docs/evaluation.md")
         names: dict = {}
@@ -40,6 +41,7 @@ class ReadmeTest(tf.test.TestCase):
         self.assertLess(names["importance"].mean, -27)
 
     @pytest.mark.slow
+    @without_xla()
     def test_python_of_the_compression_runs(self):
         (block,) = self.blocks("python", "docs/compression.md")
         names: dict = {}
@@ -48,6 +50,7 @@ class ReadmeTest(tf.test.TestCase):
         self.assertEqual(names["x"].dtype, np.uint8)
 
     @pytest.mark.slow
+    @without_xla()
     def test_python_of_the_recipes_runs(self):
         names: dict = {}
         for block in self.blocks("python", "docs/training.md"):
@@ -58,6 +61,7 @@ class ReadmeTest(tf.test.TestCase):
         self.assertTrue(np.isin(names["likely"], np.arange(4)).all())
 
     @pytest.mark.slow
+    @without_xla()
     def test_python_of_the_large_data_runs(self):
         """A run over TFRecord files that goes on from its file at the end of an epoch is one without a break."""
         first, second = self.blocks("python", "docs/large_data.md")
@@ -73,6 +77,7 @@ class ReadmeTest(tf.test.TestCase):
             self.assertAllEqual(a, b)
 
     @pytest.mark.slow
+    @without_xla()
     def test_python_of_the_anomalies_runs(self):
         names: dict = {}
         with inside(self.create_tempdir().full_path):
@@ -84,6 +89,7 @@ class ReadmeTest(tf.test.TestCase):
 
     @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore:The effective sample size")
+    @without_xla()
     def test_python_of_the_tables_runs(self):
         (block,) = self.blocks("python", "docs/tables.md")
         names: dict = {}
