@@ -27,7 +27,7 @@ def model(name):
     networks = kvae.networks.mlp((5,), 4, hidden=(16,))
     prior, likelihood = kvae.priors.Codes("autoregressive", units=16, layers=1), kvae.likelihoods.Normal("optimal")
     vae = kvae.VAE(*networks, POSTERIORS[name](), likelihood, prior)
-    vae.compile(keras.optimizers.Adam(5e-3))
+    vae.compile(keras.optimizers.Adam(5e-3), jit_compile=False)
     vae.fit(X, epochs=40, batch_size=32, verbose=0)
     return vae
 

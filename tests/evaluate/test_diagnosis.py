@@ -19,7 +19,7 @@ def trained(data, epochs=1, callbacks=(), likelihood="bernoulli", **parts) -> kv
     keras.utils.set_random_seed(0)
     networks = kvae.networks.mlp(data.event_shape, 10, hidden=(100, 100))
     vae = kvae.VAE(*networks, likelihood=likelihood, **parts)
-    vae.compile(optimizer=keras.optimizers.Adam(2e-3))
+    vae.compile(optimizer=keras.optimizers.Adam(2e-3), jit_compile=False)
     vae.fit(data.train, epochs=epochs, batch_size=50, verbose=0, callbacks=list(callbacks))
     return vae
 

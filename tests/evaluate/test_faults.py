@@ -25,7 +25,7 @@ def standardized(x) -> np.ndarray:
 def fitted(train, latent_dim=3, hidden=(32,), epochs=100, rate=2e-3, batch_size=32, callbacks=(), **parts) -> kvae.VAE:
     keras.utils.set_random_seed(0)
     vae = kvae.VAE(*kvae.networks.mlp(train.shape[1:], latent_dim, hidden=hidden), **parts)
-    vae.compile(optimizer=keras.optimizers.Adam(rate))
+    vae.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False)
     vae.adapt(train)
     vae.fit(train, epochs=epochs, batch_size=batch_size, verbose=0, callbacks=list(callbacks))
     return vae

@@ -24,7 +24,7 @@ def trained(kind) -> kvae.VAE:
     networks = kvae.networks.mlp((3,), 2, hidden=(16,), activation="tanh")
     prior = kvae.priors.Hierarchical(hidden=(8,))
     vae = kvae.VAE(*networks, posterior=HIERARCHIES[kind](), prior=prior, likelihood=kvae.likelihoods.Normal(0.5))
-    vae.compile(keras.optimizers.Adam(1e-2))
+    vae.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
     vae.fit(X, batch_size=8, epochs=60, verbose=0)
     return vae
 

@@ -366,7 +366,7 @@ class CodeModelTest(tf.test.TestCase, parameterized.TestCase):
         for posterior in (FiniteScalar((5, 4)), VectorQuantized(16, 2)):
             vae = kvae.VAE(keras.models.clone_model(encoder), keras.models.clone_model(decoder), posterior,
                            prior=kvae.priors.Codes("categorical"))  # fmt: skip
-            vae.compile("adam")
+            vae.compile("adam", jit_compile=False)
             vae.fit(x, epochs=1, verbose=0)
             q, features = vae.encode(x), vae.encoder(x).numpy()
             kernel, bias = (w.numpy() for w in posterior.projection.weights)

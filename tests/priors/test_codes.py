@@ -161,7 +161,7 @@ class FitTest(tf.test.TestCase):
         x = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
         vae = kvae.VAE(*kvae.networks.mlp((6,), 4), kvae.posteriors.VectorQuantized(8, 2),
                        prior=Codes("categorical"))  # fmt: skip
-        vae.compile("adam")
+        vae.compile("adam", jit_compile=False)
         vae.fit(x, epochs=2, verbose=0)
         vae.prior.fit_codes(vae.encode(x).mean(), pseudo_count=0)
         columns = vae.encode(x).indices.numpy().T
@@ -176,7 +176,7 @@ class FitTest(tf.test.TestCase):
         """Of a model with the uniform prior: by counts, then by gradients from them to what follows what."""
         x = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
         vae = kvae.VAE(*kvae.networks.mlp((6,), 4), kvae.posteriors.FiniteScalar((2, 2)), prior=Codes())
-        vae.compile("adam")
+        vae.compile("adam", jit_compile=False)
         vae.fit(x, epochs=2, verbose=0)
         indices = vae.encode(x).indices.numpy()
         counts = np.stack([np.bincount(column, minlength=4) for column in indices.T])
