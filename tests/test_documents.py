@@ -41,7 +41,6 @@ class ReadmeTest(tf.test.TestCase):
         self.assertLess(names["importance"].mean, -27)
 
     @pytest.mark.slow
-    @without_xla()
     def test_python_of_the_compression_runs(self):
         (block,) = self.blocks("python", "docs/compression.md")
         names: dict = {}
@@ -61,7 +60,6 @@ class ReadmeTest(tf.test.TestCase):
         self.assertTrue(np.isin(names["likely"], np.arange(4)).all())
 
     @pytest.mark.slow
-    @without_xla()
     def test_python_of_the_large_data_runs(self):
         """A run over TFRecord files that goes on from its file at the end of an epoch is one without a break."""
         first, second = self.blocks("python", "docs/large_data.md")
