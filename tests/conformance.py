@@ -133,7 +133,7 @@ NETWORKS = {  # name: (event shape, networks)
     ),
     "resnet_series": (
         (9,),
-        lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4,), blocks=0, dense=6, normalization="group"),
+        lambda shape: kvae.networks.resnet(shape, LATENT, filters=(4, 6), blocks=0, dense=6, normalization="group"),
     ),
 }
 
@@ -202,10 +202,10 @@ _PAIRS = {
     "posterior_flow_iaf": "objective_elbo_beta",
     "posterior_flow_coupling_spline": "objective_elbo_monte_carlo",
 }
-WHOLE = {name: parts | MODELS[_PAIRS[name]] if name in _PAIRS else parts for name, parts in MODELS.items()}
+assert _PAIRS.keys() <= MODELS.keys(), "a row that shares its model is not in the table"
 WHOLE = {
-    f"{name}_{_PAIRS[name]}" if name in _PAIRS else name: parts
-    for name, parts in WHOLE.items()
+    f"{name}_{_PAIRS[name]}" if name in _PAIRS else name: parts | (MODELS[_PAIRS[name]] if name in _PAIRS else {})
+    for name, parts in MODELS.items()
     if name not in _PAIRS.values()
 }
 

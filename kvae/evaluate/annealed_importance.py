@@ -88,6 +88,7 @@ def sandwich(
     z = check_rows(z, vae.latent_dim)
     data = x if vae.condition_shape is None else (x, condition)
     annealing, betas = Annealing.of(vae, start, chains, leapfrog), sigmoid_schedule(steps)
+    # Those back come first: they are what a family may be refused for.
     above = log_mean(-annealing.run(data, betas, seed, exact=np.asarray(z), verbose=verbose).log_weight)
     below = annealed(vae, data, steps, chains, seed, start, leapfrog, verbose)
     measure, unknown = vae.likelihood.measure, np.full_like(below[0], np.nan)

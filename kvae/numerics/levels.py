@@ -14,7 +14,7 @@ def log_difference(upper, lower, width):
 
 
 def softmax(logits):
-    """Of logits `[..., K]`; in two axes where they have more than five, which oneDNN's operation in graphs refuses."""
+    """Of logits `[..., K]`; in two axes where they have more than five, which oneDNN's operation refuses."""
     if logits.shape.rank is not None and logits.shape.rank <= 5:
         return tf.nn.softmax(logits)
     flat = tf.nn.softmax(tf.reshape(logits, [-1, logits.shape[-1]]))

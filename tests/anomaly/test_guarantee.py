@@ -9,6 +9,7 @@ from scipy import stats
 import kvae
 from kvae.anomaly import Detector, conformal
 from tests.anomaly.models import rows, vae
+from tests.conformance import slow_but
 
 SIZES = (20, 50, 200, 1000)
 
@@ -93,7 +94,7 @@ def tied(seed):
     return detector, kinds, (1 + (own >= own[:, None]) @ number) / 401
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 4))])
+@pytest.mark.parametrize("seed", slow_but([0, 2, 4], 0))
 def test_equal_rows_tie_in_every_batch(seed):
     """Each of eight rows stands about fifty times in the calibration: none is rare, in a batch of any size."""
     detector, kinds, expected = tied(seed)

@@ -263,7 +263,7 @@ class LevelsTest(tf.test.TestCase, Checks):
         for mean in everywhere(lambda: Categorical(tf.constant(logits) + tf.zeros([1])).mean()):
             self.assertAllClose(mean, (np.arange(4) * p).sum(-1), rtol=1e-6)
         scale, k = tf.ones_like(logits), np.arange(1, 5)[:, None]
-        tails = special.expit(1.0 * 1.5 - k + 0.5).sum()  # of every component alike
+        tails = special.expit(1.5 - k + 0.5).sum()  # of every component alike
         for mean in everywhere(lambda: DiscretizedLogistic(1.5 * scale, scale, tf.constant(logits), 5).mean()):
             self.assertAllClose(mean, np.full(logits.shape[:-1], tails), rtol=1e-5)
 
