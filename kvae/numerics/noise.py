@@ -65,11 +65,12 @@ def normal(seed, stream, first, rows, size, dtype="float32"):
     Args:
         seed, stream, first: integers (Python or int64 tensors): which generator, which stream of it, and the
             number of the first row.
-        rows, size: how many rows (may be a tensor) and the length of a row (a Python integer).
+        rows, size: how many rows (may be a tensor) and the length of a row (a Python integer). With tuples for
+            stream, first and rows, the rows of several streams, one below the other: XLA compiles one generator.
         dtype: "float32" or "float64".
 
     Returns:
-        `[rows, size]`; row i is a function of (seed, stream, first + i, size).
+        `[rows, size]`; row i of a stream is a function of (seed, stream, first + i, size).
     """
     lanes = _lanes(seed, stream, first, rows, size, dtype)
     return tf.concat(_box_muller(lanes), axis=-1)[:, :size]
@@ -157,7 +158,7 @@ def _rounds(seeds, stream, numbers):
 @tf.function(jit_compile=True, autograph=False)
 def _normal_lanes(seed, stream, first, blocks):
     with under_xla():
-        return _box_muller([_unit(i, "float32") for i in _unrolled(seed, stream, first, blocks, tf.int32)])
+        return _box_muller([_unit(i, "float32") for i in _unrolled(seed, [(stream, first, blocks)], tf.int32)])
 
 
 def _box_muller(lanes) -> list[tf.Tensor]:
@@ -184,13 +185,15 @@ def _lanes(seed, stream, first, rows, size, dtype):
     integer = tf.int64 if tf.as_dtype(dtype) == tf.float64 else tf.int32
     lanes = 16 // integer.size  # a Philox block is 16 bytes
     blocks = math.ceil(size / lanes)
-    first = tf.cast(first, tf.int64) * blocks
-    where = tf.cast(seed, tf.int64), tf.cast(stream, tf.int64), first, rows * blocks, integer
+    several = zip(stream, first, rows, strict=True) if isinstance(stream, tuple) else [(stream, first, rows)]
+    where = [(tf.cast(stream, tf.int64), tf.cast(first, tf.int64) * blocks, n * blocks) for stream, first, n in several]
+    seed = tf.cast(seed, tf.int64)
     if within_xla() and integer == tf.int32:
-        numbers = [_unit(i, dtype) for i in _unrolled(*where)]
+        numbers = [_unit(i, dtype) for i in _unrolled(seed, where, integer)]
     else:
-        numbers = tf.unstack(_unit(_operation(*where), dtype))
-    return [tf.reshape(lane, tf.stack([rows, blocks])) for lane in numbers]
+        numbers = tf.unstack(_unit(tf.concat([_operation(seed, *one, integer) for one in where], axis=1), dtype))
+    total = sum(rows) if isinstance(rows, tuple) else rows
+    return [tf.reshape(lane, tf.stack([total, blocks])) for lane in numbers]
 
 
 def _unit(integers, dtype, bits=None):
@@ -213,11 +216,11 @@ def _operation(seed, stream, first, blocks, integer):
     return tf.transpose(integers)
 
 
-def _unrolled(seed, stream, first, blocks, integer):
-    """The lanes of `_operation` for int32, its ten rounds written out."""
-    numbers = tf.bitcast(first + tf.range(tf.cast(blocks, tf.int64)), tf.uint64)
-    a, b = _low(numbers), _high(numbers)
-    c, d = (tf.fill(tf.shape(a), half(tf.bitcast(stream, tf.uint64))) for half in (_low, _high))
+def _unrolled(seed, where, integer):
+    """The lanes of `_operation` for int32, its ten rounds written out; several `where`, one after the other."""
+    numbers = tf.concat([first + tf.range(tf.cast(blocks, tf.int64)) for _, first, blocks in where], axis=0)
+    streams = tf.concat([tf.fill(tf.stack([blocks]), stream) for stream, _, blocks in where], axis=0)
+    (a, b), (c, d) = ((_low(x), _high(x)) for x in (tf.bitcast(numbers, tf.uint64), tf.bitcast(streams, tf.uint64)))
     key = [half(tf.bitcast(seed, tf.uint64)) for half in (_low, _high)]
     xor = tf.bitwise.bitwise_xor
     for _ in range(10):

@@ -50,6 +50,16 @@ class NoiseTest(tf.test.TestCase, parameterized.TestCase):
                 jitted = tf.function(lambda: noise.uniform(seed, stream, first, 30, 9), jit_compile=True)  # noqa: B023
                 self.assertAllEqual(jitted(), expected)
 
+    @parameterized.product(kind=list(DRAWS), dtype=["float32", "float64"])
+    def test_several_streams_at_once(self, kind, dtype):
+        """Their rows are those of each stream by itself."""
+        draw, streams, firsts, rows = DRAWS[kind][0], (3, -(2**40), 3), (0, 2**33, 5), (40, 1, 30)
+        expected = np.concatenate([draw(5, *one, 7, dtype) for one in zip(streams, firsts, rows, strict=True)])
+        self.assertAllClose(draw(5, streams, firsts, rows, 7, dtype), expected, rtol=0, atol=4 * np.finfo(dtype).eps)
+        with noise.under_xla():
+            jitted = tf.function(lambda: draw(5, streams, firsts, rows, 7, dtype), jit_compile=True)
+            self.assertAllClose(jitted(), expected, rtol=0, atol=2e-6)
+
     @parameterized.parameters("float32", "float64")
     def test_box_muller(self, dtype):
         u = np.split(noise.uniform(5, 1, 0, 4096, 4, dtype).numpy().astype(np.float64), 2, axis=1)
