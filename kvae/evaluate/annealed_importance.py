@@ -31,7 +31,7 @@ def ais(
         seed: of the chains; those of example i are a function of (seed, i, S).
         start: "posterior" for chains that begin at q(z|x), "prior" for chains that begin at p(z), without the encoder.
             Models of codes need "prior": their chains move the noise of the prior's draws, without a gradient.
-        leapfrog: steps of a move. Separate chains tune the length of a move beforehand.
+        leapfrog: steps of a move. Separate chains tune the length of a move.
         verbose: as for `log_likelihood`.
 
     References: Neal (2001), Annealed importance sampling. Wu, Burda, Salakhutdinov, Grosse (2017), On the quantitative
@@ -88,9 +88,8 @@ def sandwich(
     z = check_rows(z, vae.latent_dim)
     data = x if vae.condition_shape is None else (x, condition)
     annealing, betas = Annealing.of(vae, start, chains, leapfrog), sigmoid_schedule(steps)
-    # Those back come first: they are what a family may be refused for.
-    above = log_mean(-annealing.run(data, betas, seed, exact=np.asarray(z), verbose=verbose).log_weight)
-    below = annealed(vae, data, steps, chains, seed, start, leapfrog, verbose)
+    forth, back = annealing.forth_and_back(data, betas, seed, np.asarray(z), verbose)
+    below, above = log_mean(forth.log_weight), log_mean(-back.log_weight)
     measure, unknown = vae.likelihood.measure, np.full_like(below[0], np.nan)
     return {
         "lower": weighted_mean_of(*below, chains, measure),

@@ -54,10 +54,10 @@ class Chains(NamedTuple):
 class Annealing:
     """Chains of one model.
 
-    A move is Hamiltonian Monte Carlo with `leapfrog` steps. A few separate chains tune the step sizes, for each example
-    and each beta. So the step sizes of the measured chains do not depend on their states, and their weights are
-    unbiased. At each beta the step size is multiplied by a random number. Otherwise some direction could turn by half a
-    circle every time.
+    A move is Hamiltonian Monte Carlo with `leapfrog` steps. A few separate chains, the pilots, run beside the measured
+    ones and tune the step sizes, for each example and each beta. So the step sizes of the measured chains do not depend
+    on their states, and their weights are unbiased. Chains back take the step sizes of those forth. At each beta the
+    step size is multiplied by a random number. Otherwise some direction could turn by half a circle every time.
 
     Args:
         vae: a `kvae.VAE`.
@@ -87,20 +87,25 @@ class Annealing:
         chains, leapfrog = arguments.whole("chains", chains, 1), arguments.whole("leapfrog", leapfrog, 1)
         return vae.methods.get(("annealing", start, chains, leapfrog), lambda: cls(vae, start, chains, leapfrog))
 
-    def run(
-        self, data, betas: np.ndarray, seed: int, exact=None, at: tuple = (), verbose: bool | str = "auto"
-    ) -> Chains:
+    def run(self, data, betas: np.ndarray, seed: int, at: tuple = (), verbose: bool | str = "auto") -> Chains:
         """Chains for every example of data.
 
         Args:
             data, verbose: as in `kvae.evaluate.log_likelihood`.
             betas: `[T + 1]`, rising from 0.
             seed: of the chains; those of example i are a function of (seed, i, S).
-            exact: None, or exact draws of p(z|x), `[N, D]`, one for each example: the chains run back from there to
-                the base, and 1 / w has the mean 1 / p(x).
             at: numbers of betas to note log w at.
         """
-        if exact is not None and not self.family.has_bijector:
+        return self._run(data, betas, seed, None, at, verbose)[0]
+
+    def forth_and_back(self, data, betas, seed: int, exact: np.ndarray, verbose: bool | str = "auto") -> list[Chains]:
+        """Chains as of `run`, and chains back from exact draws of p(z|x) to the base: the mean of 1 / w is 1 / p(x).
+
+        Args:
+            data, betas, seed, verbose: as for `run`.
+            exact: `[N, D]`, one draw for each example.
+        """
+        if not self.family.has_bijector:
             remedy = f"Give start='{STARTS[self.start == 'posterior']}'."
             if self.vae.posterior.measure == "mass":
                 remedy = "Of codes there is no bound from above; ais(start='prior') gives one from below."
@@ -108,24 +113,28 @@ class Annealing:
                 f"A chain back from z needs the noise that z came from, and {type(self.family).__name__} is no "
                 f"bijector of noise. {remedy}"
             )
-        chunk_size = self.draws.at_a_time(self.chains, _FLOATS_AT_A_TIME)
+        return self._run(data, betas, seed, exact, (), verbose)
+
+    def _run(self, data, betas, seed, exact, at, verbose) -> list[Chains]:
+        chunk_size = self.draws.at_a_time(self.chains + min(_PILOTS, self.chains), _FLOATS_AT_A_TIME)
         betas, found = tf.constant(betas, tf.float32), []
+        forth, back = self._program("forth", betas, at), self._program("back", betas)
         with progress(data, verbose) as bar:
             for number, count, batch, q in self.draws.chunks(data, chunk_size, pad=self.draws.jit):
-                z = None if exact is None else tf.constant(exact[number + np.arange(len(batch.x)) % count])
                 numbers = tf.constant(seed, tf.int64), tf.constant(number, tf.int64)
-                pilots, chains = min(_PILOTS, self.chains), self.chains
-                sizes = self._program("pilot", betas)(batch, q, None, None, betas, *numbers, chains=pilots)
-                program = self._program("forth" if z is None else "back", betas, at)
-                parts = program(batch, q, z, sizes, betas, *numbers, chains=chains, at=at)
+                *parts, sizes = forth(batch, q, None, None, betas, *numbers, chains=self.chains, at=at)
+                if exact is not None:
+                    z = tf.constant(exact[number + np.arange(len(batch.x)) % count])
+                    parts += back(batch, q, z, sizes, betas, *numbers, chains=self.chains)[:-1]
                 found.append([part.numpy()[..., :count].astype(np.float64) for part in parts])
                 bar.update(count)
-        return Chains(*(np.concatenate(column, axis=-1) for column in zip(*found, strict=True)))
+        columns = [np.concatenate(column, axis=-1) for column in zip(*found, strict=True)]
+        return [Chains(*columns[i : i + len(Chains._fields)]) for i in range(0, len(columns), len(Chains._fields))]
 
     def _program(self, kind: str, betas, at=()):
         """The compiled chains, made once for what a program depends on."""
         jit = self.draws.jit
-        return self._programs.get((kind, betas.shape[0] if jit else None, at), lambda: compiled(self._run, jit))
+        return self._programs.get((kind, betas.shape[0] if jit else None, at), lambda: compiled(self._anneal, jit))
 
     def _base(self, batch, parameters):
         prior = self.vae.prior_distribution(batch.condition)
@@ -135,20 +144,38 @@ class Annealing:
         """z of noise, and its log-density where the base is q."""
         return (self.family.draw(base, eps), None) if self.start == "prior" else self.family.drawn(base, eps)
 
-    def _run(self, batch: Batch, parameters, exact, sizes, betas, seed, first, *, chains: int, at=()):
-        """The log-weights of the chains of B examples, `[S, B]`; without `sizes`, the tuned step sizes `[T + 1, B]`."""
-        vae, dtype, pilot, back = self.vae, parameters.dtype, sizes is None, exact is not None
+    def _anneal(self, batch: Batch, parameters, exact, sizes, betas, seed, first, *, chains: int, at=()):
+        """What `Chains` holds of B examples, and the step sizes `[T + 1, B]`.
+
+        With `exact` draws the chains run back, and need the `sizes` of those forth.
+        """
+        vae, dtype, back = self.vae, parameters.dtype, exact is not None
         rows, last = batch.x.shape[0] or tf.shape(batch.x)[0], (betas.shape[0] or tf.shape(betas)[0]) - 1
-        stream = tf.constant(noise.ANNEALING * (2 if pilot else 1), tf.int64)
+        pilots = 0 if back else min(_PILOTS, chains)
+        counts = (chains,) if back else (chains, pilots)
         prior, base = self._base(batch, parameters)
 
-        def normal(number):
-            here = stream - tf.cast(number, tf.int64)
-            return noise.draws(seed, here, first, rows, chains, self.family.noise_size, dtype)
+        def numbered(number):
+            """The streams of the chains and of their pilots, the number of their first rows, and how many."""
+            streams = [(1 + i) * noise.ANNEALING - tf.cast(number, tf.int64) for i in range(len(counts))]
+            return streams, [first * count for count in counts], [rows * count for count in counts]
 
-        def jitter(number):
-            here = tf.constant(noise.ANNEALING * 3, tf.int64) - tf.cast(number, tf.int64)
-            return 1.0 - 0.6 * noise.uniform(seed, here, first, rows, 1, dtype)[:, 0]
+        def by_chain(values):
+            """Their rows as `[S, B, size]`, the pilots last."""
+            parts = zip(counts, tf.split(values, [rows * count for count in counts]), strict=True)
+            shaped = [tf.reshape(part, [rows, count, values.shape[-1]]) for count, part in parts]
+            return tf.concat([tf.transpose(part, [1, 0, 2]) for part in shaped], axis=0)
+
+        def normal(number):
+            where = map(tuple, numbered(number))
+            return by_chain(noise.normal(seed, *where, self.family.noise_size, dtype))
+
+        def uniform(number, beta):
+            """Uniform numbers of the chains, `[S, B]`, and one of each example for this beta."""
+            last_one = 3 * noise.ANNEALING - tf.cast(beta, tf.int64), first, rows
+            where = [(*of_chains, one) for of_chains, one in zip(numbered(number), last_one, strict=True)]
+            values = noise.uniform(seed, *where, 1, dtype)
+            return by_chain(values[:-rows])[..., 0], values[-rows:, 0]
 
         def log_ratio(eps):
             """log w and its gradient."""
@@ -164,8 +191,9 @@ class Annealing:
         def energy(eps, momentum, value, beta):
             return beta * value - 0.5 * tf.reduce_sum(tf.square(eps) + tf.square(momentum), axis=-1)
 
-        def move(state, beta, size, number):
-            momentum, step = normal(2 * number), size[:, None]
+        def move(state, j, size, number):
+            beta, momentum, (u, jitter) = tf.cast(betas[j], dtype), normal(2 * number), uniform(2 * number + 1, j)
+            step = (size * (1.0 - 0.6 * jitter))[:, None]
 
             def leap(i, eps, momentum, value, slope):
                 momentum += 0.5 * step * (beta * slope - eps)
@@ -176,48 +204,45 @@ class Annealing:
             before = energy(state[0], momentum, state[1], beta)
             leaps = tf.while_loop(lambda i, *_: i < self.leapfrog, leap, [0, state[0], momentum, *state[1:]])
             gain = energy(leaps[1], leaps[2], leaps[3], beta) - before
-            odd = tf.cast(2 * number + 1, tf.int64)
-            uniform = noise.uniform(seed, stream - odd, first * chains, rows * chains, 1, dtype)
-            accepted = tf.math.log(tf.transpose(tf.reshape(uniform, [rows, chains]))) < gain  # never for NaN
+            accepted = tf.math.log(u) < gain  # never for NaN
             new = [tf.where(accepted[..., None] if a.shape.rank == 3 else accepted, b, a)
                    for a, b in zip(state, (leaps[1], *leaps[3:]), strict=True)]  # fmt: skip
+            return new, gain[chains:]
+
+        def tuned(log_size, gain):
             rate = tf.reduce_mean(tf.where(gain < 0.0, tf.exp(gain), tf.ones_like(gain)), axis=0)
-            return new, tf.where(tf.math.is_finite(rate), rate, tf.zeros_like(rate))
+            rate = tf.where(tf.math.is_finite(rate), rate, tf.zeros_like(rate))
+            return tf.minimum(log_size + _RATE * (rate - _ACCEPTED), longest)
 
         def body(t, eps, value, slope, log_weight, log_size, notes):
             k = last + 1 - t if back else t  # the step between beta_(k-1) and beta_k
-            log_weight += tf.cast(betas[k] - betas[k - 1], tf.float64) * tf.cast(value, tf.float64)
+            log_weight += tf.cast(betas[k] - betas[k - 1], tf.float64) * tf.cast(value[:chains], tf.float64)
             j = k - 1 if back else k
-            size = tf.exp(log_size) if pilot else sizes[j]
-            (eps, value, slope), rate = move([eps, value, slope], tf.cast(betas[j], dtype), size * jitter(j), t)
-            if pilot:
-                notes = (notes[0].write(j, size),)
-            elif at:  # a beta that is not in `at` goes to a slot that is overwritten
-                notes = notes[0].write(slots[j], log_weight), notes[1].write(slots[j], value)
-            log_size = tf.minimum(log_size + _RATE * (rate - _ACCEPTED), longest)
+            size = sizes[j] if back else tf.exp(log_size)
+            (eps, value, slope), gain = move([eps, value, slope], j, size, t)
+            if not back:
+                notes, log_size = (notes[0].write(j, size), *notes[1:]), tuned(log_size, gain)
+            if at:  # a beta that is not in `at` goes to a slot that is overwritten
+                noted = notes[1].write(slots[j], log_weight), notes[2].write(slots[j], value[:chains])
+                notes = notes[0], *noted
             return t + 1, eps, value, slope, log_weight, log_size, notes
 
-        eps = normal(0) if exact is None else tf.broadcast_to(
+        eps = normal(0) if not back else tf.broadcast_to(
             base.bijector.inverse(tf.cast(exact, dtype)), [chains, rows, vae.latent_dim]
         )  # fmt: skip
         longest = tf.constant(math.log(0.5 * math.pi / self.leapfrog), dtype)  # a quarter turn: anew, for the base
         value, slope = log_ratio(eps)
         log_weight, log_size = tf.zeros([chains, rows], tf.float64), tf.fill([rows], longest)
-        notes: tuple[tf.TensorArray, ...] = ()
-        if pilot:
-            notes = (tf.TensorArray(dtype, last + 1).write(0, tf.exp(log_size)),)
-        elif at:
-            notes = tf.TensorArray(tf.float64, len(at) + 1), tf.TensorArray(dtype, len(at) + 1)
+        notes = () if back else (tf.TensorArray(dtype, last + 1).write(0, tf.exp(log_size)),)
+        if at:
+            notes += tf.TensorArray(tf.float64, len(at) + 1), tf.TensorArray(dtype, len(at) + 1)
             slots = tf.tensor_scatter_nd_update(
                 tf.fill([last + 1], len(at)), tf.constant(at)[:, None], tf.range(len(at))
             )
         state = [1, eps, value, slope, log_weight, log_size, notes]
-        state = tf.while_loop(lambda t, *_: t <= last, body, state, parallel_iterations=1)
-        if pilot:
-            return state[-1][0].stack()
-        if not at:
-            return state[4], tf.zeros([0, chains, rows], tf.float64), tf.zeros([0, chains, rows], dtype)
-        return state[4], *(note.stack()[:-1] for note in state[-1])
+        *_, log_weight, _, notes = tf.while_loop(lambda t, *_: t <= last, body, state, parallel_iterations=1)
+        noted = [note.stack()[:-1] for note in notes[1:]] or [tf.zeros([0, chains, rows], dtype)] * 2
+        return log_weight, *noted, sizes if back else notes[0].stack()
 
 
 def log_mean(log_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

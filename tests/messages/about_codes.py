@@ -29,7 +29,7 @@ ROWS = {
             "FiniteScalar is a point mass at a code, from which no chain moves. Give sta",
         ),
     ],
-    "evaluate.chains.Annealing.run": [
+    "evaluate.chains.Annealing.forth_and_back": [
         (
             lambda: evaluate.sandwich(_model(), 3, start="prior"),
             r"Codes is no bijector of noise. Of codes there is no bound from above; ais\(start='prior'\) gives one",

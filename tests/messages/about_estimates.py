@@ -18,7 +18,7 @@ def _no_bijector():
     family = type(annealing.family)
     family.has_bijector = False
     try:
-        annealing.run(X, sigmoid_schedule(1), 0, exact=X[:, :3])
+        annealing.forth_and_back(X, sigmoid_schedule(1), 0, X[:, :3])
     finally:
         del family.has_bijector
 
@@ -34,7 +34,7 @@ ROWS = {
         (lambda: evaluate.sandwich(vae(), exact=3), r"exact must be a pair \(x, z\) of arrays, got 3"),
         (lambda: evaluate.sandwich(vae(), exact=(X, X)), r"For 10 examples z must have shape \(10, 3\), got \(10, 6\)"),
     ],
-    "evaluate.chains.Annealing.run": [
+    "evaluate.chains.Annealing.forth_and_back": [
         (_no_bijector, "A chain back from z needs the noise .* is no bijector of noise. Give start='prior'"),
     ],
     "evaluate.comparisons.compare": [
