@@ -124,6 +124,7 @@ def test_xarray():
         arrays.table(xarray.Dataset({"u": image, "p": image}))
 
 
+@pytest.mark.slow  # where optional packages are installed
 def test_torch():
     torch = need("torch")
     tensor = torch.tensor(X, requires_grad=True)

@@ -374,6 +374,7 @@ class FilesTest(ServingTest):
         )
         self.assertRegex(line, expected)
 
+    @pytest.mark.slow  # where optional packages are installed
     def test_warm_up_requests_are_valid(self):
         """Each record is a request that the SavedModel answers, for every signature."""
         proto = _serving_api(self).prediction_log_pb2
@@ -396,6 +397,7 @@ class FilesTest(ServingTest):
                 self.assertEqual(log, built)
             self.assertCountEqual(seen, served)
 
+    @pytest.mark.slow  # where optional packages are installed
     def test_long_fields(self):
         """Lengths of one, two and three bytes."""
         proto = _serving_api(self).prediction_log_pb2
@@ -404,6 +406,7 @@ class FilesTest(ServingTest):
             log = proto.PredictionLog.FromString(warmup.prediction_log("m", "s", {"x": x}))
             self.assertAllEqual(tf.make_ndarray(log.predict_log.request.inputs["x"]), x)
 
+    @pytest.mark.slow  # where optional packages are installed
     def test_models_config(self):
         _serving_api(self)
         from google.protobuf import text_format
