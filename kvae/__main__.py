@@ -92,14 +92,14 @@ def _check_files() -> str:
     """Training, a file and a SavedModel: the same numbers on the way."""
     vae, x = _line()
     before = vae.evaluate(x, verbose=0, return_dict=True)["elbo"]
-    vae.fit(x, epochs=2, verbose=0)
+    vae.fit(x, batch_size=100, epochs=2, verbose=0)
     after = vae.evaluate(x, verbose=0, return_dict=True)["elbo"]
     _must(abs(after - before) < 0.2, f"training from the optimum moved the ELBO from {before} to {after}")
     with tempfile.TemporaryDirectory() as folder:
         vae.save(Path(folder, "model.keras"))
         again = kvae.load_model(Path(folder, "model.keras"))
         for one in (vae, again):
-            one.fit(x, epochs=1, verbose=0)
+            one.fit(x, batch_size=100, epochs=1, verbose=0)
         for old, new in zip(vae.weights, again.weights, strict=True):
             _must(np.array_equal(old, new), f"{old.path} differs after save and load")
         served = tf.saved_model.load(vae.export(Path(folder, "1"), verbose=False))
