@@ -151,8 +151,7 @@ class Annealing:
         """
         vae, dtype, back = self.vae, parameters.dtype, exact is not None
         rows, last = batch.x.shape[0] or tf.shape(batch.x)[0], (betas.shape[0] or tf.shape(betas)[0]) - 1
-        pilots = 0 if back else min(_PILOTS, chains)
-        counts = (chains,) if back else (chains, pilots)
+        counts = (chains,) if back else (chains, min(_PILOTS, chains))
         prior, base = self._base(batch, parameters)
 
         def numbered(number):
