@@ -439,14 +439,20 @@ class ReadersTest(ServingTest):
         reading, reader = program("examples/serve/reader.py"), base() / "reader"
         if not reader.exists():
             reading.compile_reader(reader)
+        whole, given, expected = {"inputs": {}, "outputs": {}}, {}, {}  # of all signatures in one run
         for key in ("encode", "sample", "score", "decode"):
-            signature = manifest["signatures"][key]
             fed = inputs(served[key], vae)
-            found = reading.run_reader(reader, path, signature, fed, pathlib.Path(self.create_tempdir().full_path))
-            for output, value in asked(served[key], fed).items():
-                if key == "encode" or output in ("z", "valid"):
-                    self.assertAllEqual(found[output], value)
-                self.assertAllClose(found[output], value, rtol=1e-5, atol=1e-6)
+            given |= {f"{key}.{name}": value for name, value in fed.items()}
+            expected |= {(key, output): value for output, value in asked(served[key], fed).items()}
+            for side in whole:
+                tensors = manifest["signatures"][key][side]
+                whole[side] |= {f"{key}.{name}": tensor for name, tensor in tensors.items()}
+        work = pathlib.Path(self.create_tempdir().full_path)
+        found = reading.run_reader(reader, path, whole, given, work)
+        for (key, output), value in expected.items():
+            if key == "encode" or output in ("z", "valid"):
+                self.assertAllEqual(found[f"{key}.{output}"], value)
+            self.assertAllClose(found[f"{key}.{output}"], value, rtol=1e-5, atol=1e-6)
 
     def test_saved_model_cli(self):
         vae, path, served, _ = self.exported("conv")
