@@ -41,7 +41,8 @@ class Target(NamedTuple):
     def arguments(self) -> dict[str, inspect.Parameter]:
         """The parameters of the function."""
         kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        found = inspect.signature(self.function).parameters
+        function = self.function.__init__ if inspect.isclass(self.function) else self.function
+        found = inspect.signature(function).parameters
         return {name: one for name, one in found.items() if one.kind in kinds and name not in ("self", "cls")}
 
 

@@ -49,7 +49,8 @@ def _resolved(identifier, kind, module, what):
 
 def _made(leaf):
     """An instance of a class of a name alone; a ValueError where it has arguments without a default."""
-    needed = [one for one in inspect.signature(leaf).parameters.values() if one.default is one.empty]
+    _, *known = inspect.signature(leaf.__init__).parameters.values()  # Python 3.10 takes the one of Keras' __new__
+    needed = [one for one in known if one.default is one.empty]
     if needed and all(one.kind is one.POSITIONAL_OR_KEYWORD for one in needed):
         given = ", ".join(f"{one.name}=..." for one in needed)
         raise ValueError(

@@ -35,10 +35,10 @@ def whole(name: str, value, least: int | None = None, most: int = _LARGEST) -> i
         ValueError: for anything else.
     """
     try:
-        found = operator.index(value)
+        found = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except (TypeError, ValueError, AttributeError):  # the last from TensorFlow's tensors
         found = None
-    if found is None or isinstance(value, (bool, np.bool_)):
+    if found is None:
         raise ValueError(f"{name} must be a whole number, got {shown(value)}.")
     if least is not None and found < least:
         raise ValueError(f"{name} must be at least {least}, got {shown(value)}.")

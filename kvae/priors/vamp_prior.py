@@ -9,6 +9,16 @@ from kvae.numerics.arguments import flag, whole
 from kvae.priors.base import Prior
 
 
+class _Within(keras.constraints.Constraint):
+    """Values from low to high."""
+
+    def __init__(self, low: float, high: float):
+        self.low, self.high = low, high
+
+    def __call__(self, w):
+        return tf.clip_by_value(tf.convert_to_tensor(w), self.low, self.high)
+
+
 @keras.saving.register_keras_serializable("kvae")
 class VampPrior(Prior):
     """p(z) = sum_k w_k q(z|u_k): a mixture of the model's posteriors at pseudo-inputs u_k that are trained.
@@ -52,12 +62,8 @@ class VampPrior(Prior):
         super().build(latent_dim, condition_shape)
         start, within = keras.initializers.RandomNormal(stddev=1.0), None
         if bounds is not None:
-            low, high = map(float, bounds)
-            start = keras.initializers.RandomUniform(low, high)
-
-            def within(u):
-                return tf.clip_by_value(tf.convert_to_tensor(u), low, high)
-
+            within = _Within(*map(float, bounds))
+            start = keras.initializers.RandomUniform(within.low, within.high)
         shape = self.components, *event_shape
         self.pseudo_inputs = self.add_weight(name="pseudo_inputs", shape=shape, initializer=start, constraint=within)
         self.pseudo_conditions = self.logits = None

@@ -20,7 +20,9 @@ class _Flow(kvae.posteriors.DiagonalNormal):
 def _maps(inputs, outputs=lambda tensors: tensors[0]):
     """A model with inputs of these shapes, by name."""
     tensors = [keras.Input(shape, name=name) for name, shape in inputs.items()]
-    return keras.Model(tensors if len(tensors) > 1 else tensors[0], outputs(tensors))
+    return keras.Model(
+        tensors if len(tensors) > 1 else tensors[0], outputs([keras.layers.Identity()(t) for t in tensors])
+    )
 
 
 def _used_again(shape):
