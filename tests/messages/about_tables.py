@@ -93,7 +93,7 @@ ROWS = {
     "data.columns.Column.numbers": [
         (
             lambda: _table().encode(_with(a=["q", "r", "s"])),
-            r"Column 'a' is real and holds numbers, but its dtype is (str|object) here, with 'q'. Convert it to number",
+            "Column 'a' is real and holds numbers, but its dtype is (str|object) here, with 'q'. Convert it to numbers",
         ),
         (
             lambda: table(_frame(), {"a": "positive"}),
