@@ -75,6 +75,7 @@ class Annealing:
                 "start='prior'."
             )
         self.vae, self.start, self.chains, self.leapfrog = vae, start, chains, leapfrog
+        self.pilots = min(_PILOTS, chains)
         self.family = vae.posterior if start == "posterior" else vae.prior
         self.draws = ImportanceSampler.of(vae)
         self._programs = Programs()
@@ -116,16 +117,16 @@ class Annealing:
         return self._run(data, betas, seed, exact, (), verbose)
 
     def _run(self, data, betas, seed, exact, at, verbose) -> list[Chains]:
-        chunk_size = self.draws.at_a_time(self.chains + min(_PILOTS, self.chains), _FLOATS_AT_A_TIME)
+        chunk_size = self.draws.at_a_time(self.chains + self.pilots, _FLOATS_AT_A_TIME)
         betas, found = tf.constant(betas, tf.float32), []
         forth, back = self._program("forth", betas, at), self._program("back", betas)
         with progress(data, verbose) as bar:
             for number, count, batch, q in self.draws.chunks(data, chunk_size, pad=self.draws.jit):
                 numbers = tf.constant(seed, tf.int64), tf.constant(number, tf.int64)
-                *parts, sizes = forth(batch, q, None, None, betas, *numbers, chains=self.chains, at=at)
+                *parts, sizes = forth(batch, q, None, None, betas, *numbers, at=at)
                 if exact is not None:
                     z = tf.constant(exact[number + np.arange(len(batch.x)) % count])
-                    parts += back(batch, q, z, sizes, betas, *numbers, chains=self.chains)[:-1]
+                    parts += back(batch, q, z, sizes, betas, *numbers)[:-1]
                 found.append([part.numpy()[..., :count].astype(np.float64) for part in parts])
                 bar.update(count)
         columns = [np.concatenate(column, axis=-1) for column in zip(*found, strict=True)]
@@ -144,14 +145,14 @@ class Annealing:
         """z of noise, and its log-density where the base is q."""
         return (self.family.draw(base, eps), None) if self.start == "prior" else self.family.drawn(base, eps)
 
-    def _anneal(self, batch: Batch, parameters, exact, sizes, betas, seed, first, *, chains: int, at=()):
+    def _anneal(self, batch: Batch, parameters, exact, sizes, betas, seed, first, *, at=()):
         """What `Chains` holds of B examples, and the step sizes `[T + 1, B]`.
 
         With `exact` draws the chains run back, and need the `sizes` of those forth.
         """
-        vae, dtype, back = self.vae, parameters.dtype, exact is not None
+        vae, chains, dtype, back = self.vae, self.chains, parameters.dtype, exact is not None
         rows, last = batch.x.shape[0] or tf.shape(batch.x)[0], (betas.shape[0] or tf.shape(betas)[0]) - 1
-        counts = (chains,) if back else (chains, min(_PILOTS, chains))
+        counts = (chains,) if back else (chains, self.pilots)
         prior, base = self._base(batch, parameters)
 
         def numbered(number):
