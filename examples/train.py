@@ -16,7 +16,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -30,6 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import command_line
 from absl import app, flags
 from configuration import Config, define_flags, from_flags, output_folder, short_name
+
+# The files of a run, the figures aside.
+_MODEL, _FLAGS, _HISTORY, _CARD = "model.keras", "config.json", "history.json", "model_card.json"
 
 
 def run(config: Config, elsewhere: str | None = None) -> dict:
@@ -53,64 +55,92 @@ def _run(config: Config, elsewhere: str | None) -> dict:
         output, saved_models = Path(elsewhere, "run"), Path(elsewhere, "saved_models")
     for folder in (output, saved_models):
         command_line.check_writable(folder)
+    import building
     import keras
-    import tensorflow as tf
 
     import kvae
 
-    scope = _scope(config.distribute)
-    data, config = _load(config)
+    scope = building.scope(config.distribute)
+    data, config = building.data_of(config)
     print(data)
     print(f"The likelihood is {config.likelihood}.")
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
-    card_path, model_path, history_path = (shared / n for n in ("model_card.json", "model.keras", "history.json"))
-    wanted = json.loads(json.dumps(dataclasses.asdict(config)))
-    if model_path.exists():
-        _refuse_other_run(shared / "config.json", wanted)
+    if (shared / _MODEL).exists():
+        _refuse_other_run(shared / _FLAGS, _values(config))
         with scope:
-            vae = kvae.load_model(model_path)
-        passes = int(vae.passes)
-        card = json.loads(card_path.read_text()) if card_path.exists() else {}
-        finished = card.get("epochs") == passes >= config.epochs
-        if finished and (Path(config.saved_models) / card["saved_model"]).exists():
+            vae = kvae.load_model(shared / _MODEL)
+        results = _results_if_finished(vae, config, shared)
+        if results is not None:
             print(
-                f"{shared} is finished, with {passes} epochs, so nothing new is written. Give more --epochs "
+                f"{shared} is finished, with {int(vae.passes)} epochs, so nothing new is written. Give more --epochs "
                 "to train on, or another --output."
             )
-            return {name: kvae.evaluate.Estimate(**values) for name, values in card["results"].items()}
-        print(f"Resuming {model_path} after epoch {passes} of {config.epochs}.")
+            return results
+        print(f"Resuming {shared / _MODEL} after epoch {int(vae.passes)} of {config.epochs}.")
     else:
-        passes = 0
-        command_line.write_json(output / "config.json", wanted)
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(config.dtype_policy)
-        try:
-            with scope:
-                vae = _build(config, data.event_shape)
-        finally:
-            keras.config.set_dtype_policy(before)
-    history = json.loads(history_path.read_text()) if history_path.exists() else {}
-    history = {name: values[:passes] for name, values in history.items()}
+        command_line.write_json(output / _FLAGS, _values(config))
+        with scope:
+            vae = building.model_of(config, data.event_shape)
+    history = {name: values[: int(vae.passes)] for name, values in _read(shared / _HISTORY).items()}
+    vae, frames = _trained(vae, data, config, history, output)
+    results, diagnosis = _evaluated(vae, data, config)
+    _draw(vae, data, history, frames, output, config.seed)
+    version = kvae.export.next_version(saved_models / short_name(config.dataset))
+    vae.export(version, results=results, verbose=False)
+    card = _card(vae, data, config, results, diagnosis)
+    card["saved_model"] = str(Path(version).relative_to(saved_models))
+    card["seconds"] = round(time.time() - started, 1)
+    command_line.write_json(output / _CARD, card)
+    print(f"Wrote {output} and {version} in {time.time() - started:.0f} s.")
+    return results
+
+
+def _values(config: Config) -> dict:
+    """The flags as JSON gives them back."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _results_if_finished(vae, config: Config, folder: Path) -> dict | None:
+    """The results of a run with nothing left to do, else None."""
+    import kvae
+
+    card = _read(folder / _CARD)
+    if not card.get("epochs") == int(vae.passes) >= config.epochs:
+        return None
+    if not (Path(config.saved_models) / card["saved_model"]).exists():
+        return None
+    return {name: kvae.evaluate.Estimate(**values) for name, values in card["results"].items()}
+
+
+def _trained(vae, data, config: Config, history: dict[str, list], output: Path):
+    """The model after all epochs, and the frames of the film. The logs are appended to `history`."""
+    import keras
+
+    import kvae
 
     def keep(epoch, logs):
         for name, value in logs.items():
             history.setdefault(name, []).append(float(value))
         try:
-            command_line.write_json(output / history_path.name, history)
+            command_line.write_json(output / _HISTORY, history)
         except OSError as error:
             print(f"\n{error} The training goes on; the next epoch tries again.", file=sys.stderr)
 
     # Workers save together, for they wait for each other there.
     alone = config.distribute != "multiworker"
-    checkpoint = kvae.callbacks.Checkpoint(output / model_path.name, 10.0 if alone else 0.0, on_sigterm=alone)
+    checkpoint = kvae.callbacks.Checkpoint(output / _MODEL, 10.0 if alone else 0.0, on_sigterm=alone)
     frames = kvae.callbacks.Frames(every=max(1, config.epochs // 30))
     try:
         vae.fit(
             data.train,
             validation_data=data.validation,
             epochs=config.epochs,
-            initial_epoch=passes,
+            initial_epoch=int(vae.passes),
             verbose=config.verbose,
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=keep), checkpoint, frames],
         )
@@ -118,121 +148,47 @@ def _run(config: Config, elsewhere: str | None) -> dict:
         raise (command_line.kept_elsewhere(vae, error) if alone else error) from error
     if config.distribute != "none" and checkpoint.filepath.exists():
         vae = kvae.load_model(checkpoint.filepath)  # on one device
-    results = {}
+    return vae, frames.frames
+
+
+def _evaluated(vae, data, config: Config):
+    """Print and return the results on data held out, and the diagnosis; no results and None where there are no data."""
+    from kvae import evaluate
+
     test = data.test or data.validation
-    if test is not None:
-        part = "test" if data.test is not None else "validation"
-        results = kvae.evaluate.summary(vae, test, samples=config.importance_samples, seed=config.seed)
-        results["independent_pixels"] = kvae.evaluate.independent_pixels(vae, data.train, test)
-        print(f"\nOn the {len(test)} {part} examples of {data.name}:")
-        for name, estimate in results.items():
-            print(f"  {name:20s} {estimate}")
-        gain = results["log_likelihood"].mean - results["independent_pixels"].mean
-        print(f"  The VAE gains {gain:.2f} nats on the model of independent pixels.")
-        diagnosis = kvae.evaluate.diagnose(vae, test.first(1000), data.train.first(5000), probe_steps=100)
-        print(f"\n{diagnosis}")
-    _draw(vae, data, history, frames.frames, output, config.seed)
-    version = kvae.export.next_version(saved_models / short_name(config.dataset))
-    vae.export(version, results=results, verbose=False)
-    command_line.write_json(
-        output / card_path.name,
-        {
-            "model": "variational autoencoder",
-            "flags": wanted,
-            "versions": {m.__name__: m.__version__ for m in (kvae, keras, tf)},
-            "seed": config.seed,
-            "data": {"name": data.name, "sha256": _digest(data), "examples": {k: len(s) for k, s in _parts(data)}},
-            "parameters": vae.count_params(),
-            "epochs": int(vae.passes),
-            "results": {name: estimate._asdict() for name, estimate in results.items()},
-            "diagnosis": diagnosis.text if results else None,
-            "saved_model": str(Path(version).relative_to(saved_models)),
-            "seconds": round(time.time() - started, 1),
-        },
-    )
-    print(f"Wrote {output} and {version} in {time.time() - started:.0f} s.")
-    return results
+    if test is None:
+        return {}, None
+    part = "test" if data.test is not None else "validation"
+    results = evaluate.summary(vae, test, samples=config.importance_samples, seed=config.seed)
+    results["independent_pixels"] = evaluate.independent_pixels(vae, data.train, test)
+    print(f"\nOn the {len(test)} {part} examples of {data.name}:")
+    for name, estimate in results.items():
+        print(f"  {name:20s} {estimate}")
+    gain = results["log_likelihood"].mean - results["independent_pixels"].mean
+    print(f"  The VAE gains {gain:.2f} nats on the model of independent pixels.")
+    diagnosis = evaluate.diagnose(vae, test.first(1000), data.train.first(5000), probe_steps=100)
+    print(f"\n{diagnosis}")
+    return results, diagnosis
 
 
-def _scope(distribute: str):
-    """Where a model is made that trains on one device, on all of this machine, or on those of TF_CONFIG."""
+def _card(vae, data, config: Config, results: dict, diagnosis) -> dict:
+    """What somebody who finds the model wants to know."""
+    import keras
     import tensorflow as tf
 
-    if distribute == "none":
-        return contextlib.nullcontext()
-    names = {"mirrored": "MirroredStrategy", "multiworker": "MultiWorkerMirroredStrategy"}
-    return getattr(tf.distribute, names[distribute])().scope()
-
-
-def _load(config: Config):
-    """The data, and the configuration with the binarisation and the likelihood that fit them."""
     import kvae
 
-    binarize, likelihood = config.binarize, config.likelihood
-    if binarize == "auto":
-        digits = config.dataset == "digits" and likelihood in ("auto", "bernoulli")
-        binarize = "dynamic" if digits else "none"
-    data = kvae.data.load(
-        config.dataset,
-        validation=config.validation,
-        binarize=None if binarize == "none" else binarize,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        data_dir=config.data_dir,
-        size=config.size,
-        channels=config.channels,
-        unreadable=config.unreadable,
-    )
-    if likelihood == "auto":
-        unit = data.support.high == 1.0
-        likelihood = "bernoulli" if data.support.binary else "continuous_bernoulli" if unit else "normal"
-    elif likelihood == "bernoulli" and not data.support.binary:
-        raise ValueError(
-            f"The values of {data.name} are in {data.support.name}, but --likelihood=bernoulli explains 0 and 1. Add "
-            "--binarize=dynamic to draw each pixel as 0 or 1, or leave --likelihood to the data."
-        )
-    return data, dataclasses.replace(config, binarize=binarize, likelihood=likelihood)
-
-
-def _build(config: Config, event_shape):
-    import keras
-
-    import kvae
-
-    if config.network == "mlp":
-        networks = kvae.networks.mlp(
-            event_shape, config.latent_dim, hidden=(200, 200) if config.hidden is None else config.hidden
-        )
-    elif config.network in ("conv", "resnet"):
-        make = getattr(kvae.networks, config.network)
-        networks = make(event_shape, config.latent_dim, filters=config.hidden or (32, 64))
-    else:
-        raise ValueError(f"--network is 'mlp', 'conv' or 'resnet', got {config.network!r}.")
-    likelihood = config.likelihood
-    if likelihood == "normal":
-        likelihood = kvae.likelihoods.Normal(scale=_number_or_name(config.scale))
-    elif likelihood == "continuous_bernoulli":
-        likelihood = kvae.likelihoods.ContinuousBernoulli(clip=config.clip)
-    forms = {"elbo": "auto", "elbo_monte_carlo": "monte_carlo"}
-    if config.objective not in forms:
-        raise ValueError(f"--objective is one of {sorted(forms)}, got {config.objective!r}.")
-    beta = kvae.schedules.Linear(0.0, config.beta, config.warm_up) if config.warm_up else config.beta
-    vae = kvae.VAE(
-        *networks,
-        posterior=config.posterior,
-        likelihood=likelihood,
-        objective=kvae.objectives.ELBO(kl=forms[config.objective], beta=beta, samples=config.samples),
-        seed=config.seed,
-    )
-    vae.compile(optimizer=keras.optimizers.Adam(config.learning_rate))
-    return vae
-
-
-def _number_or_name(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return {
+        "model": "variational autoencoder",
+        "flags": _values(config),
+        "versions": {m.__name__: m.__version__ for m in (kvae, keras, tf)},
+        "seed": config.seed,
+        "data": {"name": data.name, "sha256": _digest(data), "examples": {k: len(s) for k, s in _parts(data)}},
+        "parameters": vae.count_params(),
+        "epochs": int(vae.passes),
+        "results": {name: estimate._asdict() for name, estimate in results.items()},
+        "diagnosis": diagnosis.text if results else None,
+    }
 
 
 def _draw(vae, data, history, frames, output: Path, seed: int) -> None:
@@ -264,7 +220,7 @@ def _draw(vae, data, history, frames, output: Path, seed: int) -> None:
 
 
 def _refuse_other_run(path: Path, wanted: dict) -> None:
-    before = json.loads(path.read_text()) if path.exists() else {}
+    before = _read(path)
     if os.path.normpath(before.get("dataset", "")) == os.path.normpath(wanted["dataset"]):  # "photos/" is "photos"
         before.pop("dataset", None)
     free = {"epochs", "output", "saved_models", "verbose", "importance_samples", "data_dir", "distribute"}
@@ -294,7 +250,7 @@ def main(argv):
     config = from_flags()
 
     def stopped():
-        if (output_folder(config) / "model.keras").exists():
+        if (output_folder(config) / _MODEL).exists():
             return f"Stopped. To go on from the last checkpoint in {output_folder(config)}, give the same flags again."
         return "Stopped before the first checkpoint: the same flags begin anew."
 

@@ -252,8 +252,10 @@ def test_errors_of_kvae_are_a_sentence(tmp_path):
 
 
 def loaded(**flags):
-    train = program("train")
-    data, config = train._load(train.Config(**flags))
+    train = program("train")  # puts the folder of the programs on the path
+    import building
+
+    data, config = building.data_of(train.Config(**flags))
     return config.likelihood, config.binarize, data.support.name, data.train.dynamic
 
 
