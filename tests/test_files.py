@@ -136,7 +136,7 @@ def test_the_limit_on_weights_ends_with_the_loading(tmp_path):
 def test_nothing_is_lost_on_a_full_disk():
     full = program("full_disk")
     with full.disk() as (folder, mounted):
-        for name in ("VAE.save", "Checkpoint", "history.json", "VAE.export"):
+        for name in ("VAE.save", "Checkpoint", "history.json", "write_shards", "VAE.export"):
             job = full.JOBS[name]
             if name != "VAE.export":  # whose versions are folders of their own
                 job(folder)

@@ -66,7 +66,7 @@ def killed_exports(base: Path, kills: int, seed: int = 0) -> int:
     for version in versions[-1:]:
         served = tf.saved_model.load(str(version)).signatures
         assert served["sample"](seed=[1])["mean"].shape == (1, 6, 5, 1)
-    assert all(re.fullmatch(r"\d+|\.\d+-.*", path.name) for path in base.iterdir())
+    assert all(re.fullmatch(r"\d+|\.writing-.*", path.name) for path in base.iterdir())
     return len(versions)
 
 

@@ -49,12 +49,19 @@ def _export(folder) -> None:
     VAE.export(kvae.export.next_version(folder / "served"), verbose=False)
 
 
+def _write_shards(folder) -> None:
+    """The next of folders with several files of 50 kB."""
+    rows = np.zeros((40, 5_000), np.uint8)
+    kvae.data.write_shards(folder / "rows" / str(len(list(folder.glob("rows/*/*.npy")))), rows, 10)
+
+
 JOBS: dict[str, Callable[[pathlib.Path], object]] = {
     "VAE.save": lambda folder: VAE.save(folder / "m.keras"),
     "Dynamics.save": lambda folder: kvae.dynamics.Dynamics(VAE, "linear").save(folder / "d.keras"),
     "Detector.save": lambda folder: kvae.anomaly.Detector(VAE).calibrate(X).save(folder / "a.keras"),
     "Checkpoint": lambda folder: _fit(kvae.callbacks.Checkpoint(folder / "c.keras")),
     "VAE.export": _export,
+    "write_shards": _write_shards,
     "history.json": lambda folder: command_line.write_json(folder / "h.json", {"elbo": list(range(20_000))}),
 }
 

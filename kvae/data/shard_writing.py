@@ -8,6 +8,7 @@ import numpy as np
 
 from kvae.data.arrays import SparseRows, table
 from kvae.data.shards import ARRAYS, shard_name
+from kvae.numerics import files
 from kvae.numerics.arguments import choice, make_folder, whole
 from kvae.numerics.arguments import path as checked_path
 
@@ -29,6 +30,7 @@ def write_shards(folder, x, rows_per_file: int, name: str = "x_train") -> list[P
 
     Raises:
         FileExistsError: where the folder already holds files of this name.
+        OSError: where a file cannot be written, such as for a full disk. Nothing is left of all then.
     """
     folder, rows_per_file = checked_path("folder", folder), whole("rows_per_file", rows_per_file, 1)
     name = choice("name", name, ARRAYS)
@@ -36,21 +38,28 @@ def write_shards(folder, x, rows_per_file: int, name: str = "x_train") -> list[P
     if there:
         raise FileExistsError(f"{folder} already holds {there[0]}. Delete the files of {name}, or give another folder.")
     make_folder(folder)
-    written: list[Path] = []
-    try:
+    with files.staging(folder) as staged:
+        written: list[Path] = []
         for number, rows in enumerate(_files(x, rows_per_file)):
-            written.append(folder / f".{name}-{number:05d}.{os.getpid()}")
-            with written[-1].open("wb") as file:
-                np.save(file, rows)
+            written.append(staged / f"{number}.npy")
+            _save(written[-1], rows, folder / f"{name}-{number:05d}-of-*.npy")
         if not written:
             raise ValueError("x is empty. Give at least one example.")
         paths = [folder / shard_name(name, number, len(written)) for number in range(len(written))]
         for before, after in zip(written, paths, strict=True):
             os.replace(before, after)
         return paths
-    finally:
-        for temporary in written:
-            temporary.unlink(missing_ok=True)
+
+
+def _save(path: Path, rows: np.ndarray, name: Path) -> None:
+    """Write a file, which a message calls `name`."""
+    try:
+        with path.open("wb") as file:
+            np.save(file, rows)
+            file.flush()
+            os.fsync(file.fileno())  # some file systems say only here that they are full
+    except OSError as error:
+        raise files.not_written(name, error) from error
 
 
 def _files(x, rows: int) -> Iterator[np.ndarray]:

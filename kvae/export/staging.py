@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,32 +46,32 @@ def write(path: Path, model, table: dict, manifest_of: Callable[[Path], dict]) -
         FileExistsError: where `path` came into being meanwhile.
         OSError: where it cannot be written, such as for a full disk. Nothing is left of it then.
     """
-    staging = None
     try:
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        folder = staging / "model"
-        archive = keras.export.ExportArchive()
-        archive.track(model)
-        for name, (function, inputs) in table.items():
-            archive.add_endpoint(name, _traced(function, inputs), inputs)
-        archive.write_out(str(folder), verbose=False)
-        (folder / "assets.extra").mkdir()
-        written = manifest_of(folder)
-        text = (json.dumps(written, indent=1, allow_nan=False) + "\n").encode()
-        (folder / MANIFEST).write_bytes(text)
-        (folder / MANIFEST_SUM).write_text(f"{hashlib.sha256(text).hexdigest()}  {Path(MANIFEST).name}\n")
-        if path.exists():
-            raise FileExistsError(
-                f"{path} came into being during the export and is not overwritten. Export again to another path."
-            )
-        os.rename(folder, path)
+        with files.staging(path.parent) as staged:
+            return _write(staged / "model", path, model, table, manifest_of)
     except FileExistsError:
         raise
     except (OSError, tf.errors.OpError) as error:
         raise files.not_written(path, error) from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write(folder: Path, path: Path, model, table: dict, manifest_of: Callable[[Path], dict]) -> dict:
+    """Write to `folder`, and give that the name `path`."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, (function, inputs) in table.items():
+        archive.add_endpoint(name, _traced(function, inputs), inputs)
+    archive.write_out(str(folder), verbose=False)
+    (folder / "assets.extra").mkdir()
+    written = manifest_of(folder)
+    text = (json.dumps(written, indent=1, allow_nan=False) + "\n").encode()
+    (folder / MANIFEST).write_bytes(text)
+    (folder / MANIFEST_SUM).write_text(f"{hashlib.sha256(text).hexdigest()}  {Path(MANIFEST).name}\n")
+    if path.exists():
+        raise FileExistsError(
+            f"{path} came into being during the export and is not overwritten. Export again to another path."
+        )
+    os.rename(folder, path)
     return written
 
 

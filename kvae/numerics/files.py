@@ -19,6 +19,16 @@ _STAGING = ".writing-"
 
 
 @contextlib.contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """A new folder in `folder` to write to. When the block ends it is deleted, with all that is still in it."""
+    made = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A path to write to, which gets the name `path` when the block has ended well; else it is deleted.
 
@@ -33,19 +43,15 @@ def whole(path: Path) -> Iterator[Path]:
         return
     if path.is_symlink():
         path = path.resolve()  # and the link stays
-    folder = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=_STAGING, dir=path.parent))
-        yield folder / path.name
-        with (folder / path.name).open("r+b") as file:
-            os.fsync(file.fileno())  # some file systems say only here that they are full
-        os.replace(folder / path.name, path)
+        with staging(path.parent) as folder:
+            yield folder / path.name
+            with (folder / path.name).open("r+b") as file:
+                os.fsync(file.fileno())  # some file systems say only here that they are full
+            os.replace(folder / path.name, path)
     except OSError as error:
         raise not_written(path, error) from error
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def not_written(path: Path, error: Exception) -> OSError:

@@ -297,8 +297,10 @@ ROWS = {
             FileExistsError,
         ),
     ],
-    "export.staging.write": [
+    "export.staging._write": [
         (_in_the_way, "1 came into being during the export and is not overwritten. Export again", FileExistsError),
+    ],
+    "export.staging.write": [
         (
             lambda: _on_a_full_disk(lambda: vae().export(path("full/1"))),
             "full/1 could not be written: No space left on device. Nothing is left of it. Make room",

@@ -1,5 +1,6 @@
 """Messages about data sets in files and packages: place to (call, message[, type])."""
 
+import errno
 from unittest import mock
 
 import numpy as np
@@ -22,6 +23,12 @@ def _two_sizes():
 def _beside():
     image("beside/a.png"), image("beside/cats/b.png")
     return kvae.data.load(path("beside/a.png").parent)
+
+
+def _shards_on_a_full_disk():
+    """The disk is full in the second file."""
+    with mock.patch("numpy.save", side_effect=[None, OSError(errno.ENOSPC, "No space left on device")]):
+        kvae.data.write_shards(path("wide"), X, 3)
 
 
 def _unreadable(**how):
@@ -191,6 +198,13 @@ ROWS = {
             FileExistsError,
         ),
         (lambda: kvae.data.write_shards(path("none_yet"), iter([]), 3), "x is empty. Give at least one example"),
+    ],
+    "data.shard_writing._save": [
+        (
+            _shards_on_a_full_disk,
+            r"wide/x_train-00001-of-\*.npy could not be written: No space left on device. Nothing is left of it. Make",
+            OSError,
+        ),
     ],
     "data.shard_writing._arrays": [
         (
