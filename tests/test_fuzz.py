@@ -44,7 +44,7 @@ def test_some_calls(program):
 def test_good_calls_are_right(program, tmp_path, monkeypatch):
     """Each target's good call, and the use of its result: else the others are refused for what is not hostile."""
     monkeypatch.chdir(tmp_path)
-    world = program.fuzz_calls.World()
+    world = program.fuzz_world.World()
     world.files(tmp_path)
     targets = world.targets()
     for name in targets:
@@ -86,17 +86,17 @@ def test_what_is_not_finite(program):
 
 
 def test_new_exports_need_a_good_call(program, monkeypatch):
-    fuzz_calls = program.fuzz_calls
+    fuzz_calls, world = program.fuzz_calls, program.fuzz_world.World
     monkeypatch.setattr(kvae.evaluate, "__all__", [*kvae.evaluate.__all__, "novelty"])
     monkeypatch.setattr(kvae.evaluate, "novelty", kvae.evaluate.score, raising=False)
     with pytest.raises(KeyError, match=r"has no good call for kvae\.evaluate\.novelty"):
-        fuzz_calls.World().targets()
+        world().targets()
     monkeypatch.setitem(fuzz_calls.GOOD, "evaluate.novelty", {"vae": "vae", "data": "X"})
-    assert "evaluate.novelty" in fuzz_calls.World().targets()
+    assert "evaluate.novelty" in world().targets()
     monkeypatch.delitem(fuzz_calls.GOOD, "likelihoods.Ordinal")  # a class, of an argument without a default
     with pytest.raises(KeyError, match=r"has no good call for kvae\.likelihoods\.Ordinal"):
-        fuzz_calls.World().targets()
+        world().targets()
     monkeypatch.undo()
     monkeypatch.setitem(fuzz_calls.GOOD, "evaluate.nothing", {})
     with pytest.raises(KeyError, match=r"does not export .*evaluate\.nothing"):
-        fuzz_calls.World().targets()
+        world().targets()

@@ -29,6 +29,7 @@ import fuzz_arguments
 import fuzz_calls
 import fuzz_outcomes
 import fuzz_values
+import fuzz_world
 import hypothesis
 import tensorflow as tf
 from hypothesis import strategies as st
@@ -41,7 +42,7 @@ MEMORY = 24 << 30  # bytes of address space for a worker, so that a huge size ca
 
 def plans(calls: int, seed: int, world=None) -> list[tuple[str, dict[str, tuple[str, str]]]]:
     """Some calls: of each target the same number, with the arguments that are not good, their kinds and their texts."""
-    targets = (world or fuzz_calls.World()).targets()
+    targets = (world or fuzz_world.World()).targets()
     found = []
 
     def draw(name, target, count, number):
@@ -87,7 +88,7 @@ def work(plan_file: str, result_file: str, first: int) -> None:
     tf.get_logger().setLevel("ERROR")
     signal.signal(signal.SIGALRM, fuzz_outcomes.late)
     planned = json.loads(pathlib.Path(plan_file).read_text())
-    world = fuzz_calls.World()
+    world = fuzz_world.World()
     targets = world.targets()
     with tempfile.TemporaryDirectory() as folder, open(result_file, "a") as results:
         template, place = pathlib.Path(folder, "template"), pathlib.Path(folder, "place")

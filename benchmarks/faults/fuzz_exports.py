@@ -14,7 +14,7 @@ MODULES = (
 # What Keras or kvae calls, with values of their own; CONTRIBUTING.md says what each takes.
 HOOKS = {
     "call", "step", "train_step", "test_step", "predict_step", "encode_features", "encode_parameters",
-    "decode_features", "prepared",
+    "decode_features", "posterior_distribution", "prepared",
     "marked", "on_replicas", "parts", "random_examples", "renew", "recompile", "without_xla", "make_train_function",
     "make_test_function", "make_predict_function", "get_config", "get_compile_config", "compile_from_config",
     "from_config", "get_metrics_result", "reset_metrics", "quantize", "prior_draws", "prior_distribution", "mean",

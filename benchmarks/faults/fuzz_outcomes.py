@@ -18,7 +18,7 @@ import signal
 import warnings
 
 import fuzz_arguments
-import fuzz_calls
+import fuzz_world
 import keras
 import numpy as np
 import tensorflow as tf
@@ -81,7 +81,7 @@ OURS = (ValueError, TypeError, OSError, RuntimeError, ImportError, FloatingPoint
 
 def whose(error: BaseException) -> tuple[str, str]:
     """Whose error it is: by the innermost frame, and by whether it was raised there or happened."""
-    if fuzz_calls.OWN in str(error):
+    if fuzz_world.OWN in str(error):
         return "right", ""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

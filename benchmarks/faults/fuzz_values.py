@@ -1,6 +1,6 @@
 """Hostile values for `fuzz.py`, as Python text, by kind.
 
-The text is evaluated in the namespace of `fuzz_calls.World`: X are good examples `[24, 4]`, Y their labels 0..2.
+The text is evaluated in the namespace of `fuzz_world.World`: X are good examples `[24, 4]`, Y their labels 0..2.
 """
 
 from hypothesis import strategies as st
