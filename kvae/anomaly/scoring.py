@@ -59,7 +59,7 @@ class Scorer:
     def of_batch(self, batch) -> tf.Tensor:
         """The scores of a batch that is `prepared`, `[B]`; infinite where a term is NaN or infinite."""
         vae = self.vae
-        q = vae.posterior.distribution(vae.encode_features(batch))
+        q = vae.posterior_distribution(batch)
         if self.score == "reconstruction":
             found = vae.likelihood.log_prob(self._decoded(q, batch), batch.x, batch.mask)
         else:
@@ -78,7 +78,7 @@ class Scorer:
 
     def _elements_of_batch(self, batch) -> tuple[tf.Tensor, tf.Tensor]:
         vae = self.vae
-        p = self._decoded(vae.posterior.distribution(vae.encode_features(batch)), batch)
+        p = self._decoded(vae.posterior_distribution(batch), batch)
         each = -p.distribution.log_prob(batch.x)
         mask = tf.ones_like(each, tf.bool) if batch.mask is None else batch.mask
         return tf.where(mask, each, tf.zeros_like(each)), mask

@@ -86,7 +86,7 @@ class NormalLatents(Latents):
 
     def _posterior(self, x, condition):
         batch = self.vae.prepared(Batch(x, condition))
-        q = self.vae.posterior.distribution(self.vae.encode_features(batch))
+        q = self.vae.posterior_distribution(batch)
         prior = self.vae.prior_distribution(batch.condition)
         scale = prior.stddev() * STEP
         return tf.cast((q.mean() - prior.mean()) / scale, tf.float64), tf.cast(q.stddev() / scale, tf.float64)
@@ -154,7 +154,7 @@ class CodeLatents(Latents):
 
     def _indices(self, x, condition):
         batch = self.vae.prepared(Batch(x, condition))
-        return self.vae.posterior.distribution(self.vae.encode_features(batch)).indices
+        return self.vae.posterior_distribution(batch).indices
 
     def features(self, symbols, condition):
         """The decoder's, for indices `[B, M]`."""

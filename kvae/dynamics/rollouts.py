@@ -35,7 +35,7 @@ class _Paths:
         """Codes `[S, N, steps, D]` after x `[N, K, *event_shape]`, which is number `first`."""
         model, vae = self.model, self.model.vae
         n, k, size = tf.shape(x)[0], tf.shape(x)[1], vae.latent_dim
-        q = vae.posterior.distribution(vae.encode_features(vae.prepared(Batch(tf.reshape(x, [-1, *vae.event_shape])))))
+        q = vae.posterior_distribution(vae.prepared(Batch(tf.reshape(x, [-1, *vae.event_shape]))))
         many = tf.maximum(samples, 1)
 
         def draws(step, rows, width):

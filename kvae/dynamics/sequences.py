@@ -15,7 +15,7 @@ def terms(model, x, condition, stream, first, training):
     vae, size = model.vae, model.vae.latent_dim
     rows, length = tf.shape(x)[0], model.horizon + 1
     batch = vae.prepared(Batch(tf.reshape(x, [rows * length, *vae.event_shape])))
-    q = vae.posterior.distribution(vae.encode_features(batch, training))
+    q = vae.posterior_distribution(batch, training)
     width = vae.posterior.noise_size
     eps = noise.normal(model.seed, stream, first * length, rows * length, width, model.compute_dtype)
     z, log_q = vae.posterior.drawn(q, eps[None])

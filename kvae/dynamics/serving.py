@@ -42,7 +42,7 @@ class _Served:
             fine = tf.math.is_finite(condition)
             condition = tf.where(fine, condition, model.condition_center)
             valid = tf.logical_and(valid, tf.reduce_all(fine, axis=1))
-        q = vae.posterior.distribution(vae.encode_features(batch))
+        q = vae.posterior_distribution(batch)
 
         def draws(step, width):
             return noise.normal_of_seeds(seed, noise.ROLLOUT - step, 0, 1, width, model.compute_dtype)[:, 0]

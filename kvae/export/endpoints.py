@@ -140,7 +140,7 @@ class _Served:
         return noise.normal_of_seeds(seed, stream, first, rows, posterior.noise_size, dtype)
 
     def _posterior(self, batch):
-        return self.vae.posterior.distribution(self.vae.encode_features(batch))
+        return self.vae.posterior_distribution(batch)
 
     def _prior(self, condition):
         return self.vae.prior_distribution(condition)

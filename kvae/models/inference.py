@@ -28,6 +28,10 @@ class Inference(LatentVariableModel):
         """The encoder at a batch that is `prepared`: features `[B, F]`."""
         raise NotImplementedError
 
+    def posterior_distribution(self, batch, training=False):
+        """q(z|x) at a batch that is `prepared`."""
+        return self.posterior.distribution(self.encode_features(batch, training))
+
     def encode_parameters(self, batch, training=False):
         """The parameters of q(z|x) at a batch that is `prepared`, see `kvae.posteriors.Posterior.of`: `[B, units]`."""
         return self.posterior.parameters(self.encode_features(batch, training))
@@ -67,7 +71,7 @@ class Inference(LatentVariableModel):
         return self.marked(batch, result) if is_symbolic(x) else result
 
     def _reconstruct(self, batch, training=False):
-        z = self.posterior.center(self.posterior.distribution(self.encode_features(batch, training)))
+        z = self.posterior.center(self.posterior_distribution(batch, training))
         return self.likelihood.distribution(self.decode_features(z, batch.condition, training)).mean()
 
     # ---- deterministic ----
@@ -111,8 +115,8 @@ class Inference(LatentVariableModel):
 
         Args:
             n: how many.
-            seed: of the draw; the same seed gives the same samples. Without one they are others each time, and the same
-                after the same `keras.utils.set_random_seed`.
+            seed: of the draw; the same seed gives the same samples. Without one each call gives others, which
+                `keras.utils.set_random_seed` makes repeatable.
             output: "mean" for the means of p(x|z), "sample" for a draw from p(x|z), both
                 `[n, *event_shape]`; "distribution" for p(x|z) itself.
             condition: of a conditional model: n labels or vectors, or one for all.
@@ -181,9 +185,9 @@ class Inference(LatentVariableModel):
             samples: how many z for each x, all decoded at once. The draws for example i are a function of (seed, i,
                 samples).
             seed: of the draws.
-            output: "mean"; "point" for the mean of numbers, rounded where x are integers, the most likely class and the
-                median grade, which all belong to the support; or "sample" for a draw: one of the z_k by its weight, and
-                x from p(x|z_k).
+            output: "mean"; "point" for one value of the support: the mean of real numbers, the rounded mean of
+                integers, the most likely class, the median grade; or "sample" for a draw: one of the z_k by its weight,
+                and x from p(x|z_k).
             condition: as in `encode`.
             draws: how many draws of each x, from one pass, for output="sample": `[draws, B, *event_shape]`; by default
                 one, without that axis.

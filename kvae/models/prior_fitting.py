@@ -13,7 +13,7 @@ from kvae.data import conditions, inputs
 from kvae.data.splits import Split
 from kvae.models import resolve
 from kvae.models.importance import ImportanceSampler
-from kvae.models.trial import check_parts
+from kvae.models.part_checks import check_parts
 from kvae.numerics import noise, replicas
 from kvae.numerics.chunks import ROWS, even_chunk_size
 from kvae.numerics.compilation import compiled, prefers_xla

@@ -8,11 +8,11 @@ from kvae.data import conditions
 from kvae.data.batch import call_network
 from kvae.models import resolve
 from kvae.models.inference import Inference
+from kvae.models.part_checks import check_parts
 from kvae.models.prior_fitting import PriorFit, fit_prior
 from kvae.models.saving import check_saved, save_whole
-from kvae.models.trial import check_parts
 from kvae.numerics import arguments, divergences
-from kvae.numerics.paths import WeightedPath
+from kvae.numerics.path_gradients import WeightedPath
 from kvae.objectives import Objective, Terms
 from kvae.training.trackers import Trackers
 
@@ -171,9 +171,9 @@ class VAE(Inference):
         Args:
             data: an array `[N, *event_shape]`, a split, or a finite `tf.data.Dataset` of batches: the training data.
             prior: a new prior, of `kvae.priors`, or its name; by default the model's own is fitted again.
-            validation_data: what the gain is measured on; by default `data`. It also says when the steps have gone too
-                far: the weights are kept that are best on it; by default on a tenth of `data`, up to a quarter of few,
-                held out by the seed.
+            validation_data: what the gain is measured on, by default `data`. The weights that are best on it are kept;
+                by default those that are best on a tenth of `data`, which the seed holds out (of few examples more,
+                up to a quarter).
             steps: of Adam, rounded up to whole passes over the data. Each pass draws new z.
             batch_size: codes in a step.
             learning_rate: of the first step.

@@ -79,7 +79,7 @@ ROWS = {
     for place, call in UNDEFINED.items()
 }
 ROWS |= {
-    "models.trial._check": [
+    "models.part_checks._check": [
         (
             _vae(posterior=lambda: Posterior(lambda p: tfd.Normal(p, 1.0))),
             r"Posterior's distribution has event shape \(\) and batch shape \(1, 3\) for one example, but they must be "
@@ -106,7 +106,7 @@ ROWS |= {
             "Posterior's distribution must be one of tensorflow_probability.distributions, got <tf.Tensor",
         ),
     ],
-    "models.trial._check_draw": [
+    "models.part_checks._check_draw": [
         (
             _vae(posterior=lambda: Posterior(_normal, lambda q, eps: eps[..., :2])),
             r"Posterior's draw has shape \(1, 1, 2\) for one example, but it must have \(1, 1, 3\): that of the noise",
