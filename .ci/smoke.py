@@ -46,16 +46,19 @@ def families() -> None:
     sys.path.insert(0, str(ROOT))
     from tests import conformance
 
-    for name, parts in conformance.WHOLE.items():
-        vae = conformance.make_vae(**parts, compiled=False)
+    models = dict(conformance.WHOLE)
+    models |= {name: {"prior": conformance.PRIORS[name]} for name in conformance.CONDITIONAL}
+    for name, parts in models.items():
+        condition = np.arange(16) % 2 if name in conformance.CONDITIONAL else None
+        vae = conformance.make_vae(**parts, compiled=False, conditional=condition is not None)
         vae.compile(keras.optimizers.SGD(1e-3), run_eagerly=True)
-        x = conformance.examples(vae.likelihood, vae.event_shape)
-        logs = vae.fit(x, batch_size=len(x), verbose=0).history
+        x = conformance.examples(vae.likelihood, vae.event_shape, n=16)
+        logs = vae.fit(x, condition, batch_size=16, verbose=0).history
         assert np.isfinite(logs["loss"]).all(), f"{name} has the loss {logs['loss']}"
         vae.save("family.keras")
-        again = kvae.load_model("family.keras")
-        assert np.array_equal(vae.sample(4, seed=1), again.sample(4, seed=1)), f"{name} is another one when loaded"
-    print(f"{len(conformance.WHOLE)} models of all families: well.")
+        again, drawn = kvae.load_model("family.keras"), vae.sample(16, seed=1, condition=condition)
+        assert np.array_equal(drawn, again.sample(16, seed=1, condition=condition)), f"{name} is another when loaded"
+    print(f"{len(models)} models of all families: well.")
 
 
 def main(with_families: bool) -> None:

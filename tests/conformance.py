@@ -92,6 +92,7 @@ PRIORS = {
     "flow_maf": lambda: kvae.priors.Flow("maf", 2, "affine", (8,)),
     "flow_conditional": lambda: kvae.priors.Flow("maf", 2, "spline", (8,), bins=4, conditional=True),
 }
+CONDITIONAL = ("conditional_normal", "flow_conditional")  # priors of conditional models alone
 OBJECTIVES = {
     "elbo": kvae.objectives.ELBO,
     "elbo_analytic": lambda: kvae.objectives.ELBO(kl="analytic"),
@@ -154,7 +155,7 @@ MODELS = {
     **{
         f"prior_{name}": {"prior": make}
         for name, make in PRIORS.items()
-        if name not in ("conditional_normal", "flow_conditional", *MASSES, *DEFAULTS)
+        if name not in (*CONDITIONAL, *MASSES, *DEFAULTS)
     },
     **{
         f"hierarchy_{name}": {"posterior": make, "prior": functools.partial(kvae.priors.Hierarchical, make().groups)}
@@ -170,50 +171,63 @@ MODELS = {
     "kernel_size_even": {"network": "conv_odd", "likelihood": lambda: kvae.likelihoods.Normal("local", kernel_size=2)},
 }
 
-# Whole models. Every row of every column is in one, and two rows share a model where neither is part of the other:
-# a likelihood with a network or an objective, a posterior with an objective.
-_PAIRS = {
-    "likelihood_bernoulli": "network_mlp_linear",
-    "likelihood_categorical": "network_conv_odd",
-    "likelihood_continuous_bernoulli": "network_conv_one_level",
-    "likelihood_normal_fixed": "network_resnet_odd",
-    "likelihood_normal_learned": "network_resnet_batch",
-    "likelihood_normal_optimal": "network_mlp_mask",
-    "likelihood_poisson": "network_resnet_series",
-    "likelihood_normal_channel": "network_mlp_image",
-    "likelihood_student_t": "network_conv_series",
-    "likelihood_log_normal": "network_conv_flat",
-    "likelihood_beta_binomial": "objective_elbo_analytic",
-    "likelihood_continuous_bernoulli_clipped": "objective_elbo_no_kl",
-    "likelihood_discretized_logistic": "objective_elbo_free_bits",
-    "likelihood_discretized_logistic_mixture": "objective_elbo_path",
-    "likelihood_negative_binomial": "objective_iwae",
-    "likelihood_normal_local": "objective_iwae_groups",
-    "likelihood_ordinal": "objective_iwae_doubly",
-    "likelihood_zero_inflated_beta_binomial": "objective_elbo_samples",
-    "likelihood_zero_inflated_poisson": "objective_capacity_linear",
-    "likelihood_normal_element": "objective_capacity",
-    "likelihood_normal_element_local": "objective_total_correlation",
-    "likelihood_student_t_learned": "objective_total_correlation_linear",
-    "likelihood_log_normal_learned": "objective_mmd",
-    "likelihood_beta": "objective_mmd_linear",
-    "posterior_full_normal": "objective_elbo_linear",
-    "posterior_low_rank_normal": "objective_elbo_cyclical",
-    "posterior_flow_iaf": "objective_elbo_beta",
-    "posterior_flow_coupling_spline": "objective_elbo_monte_carlo",
-}
-assert _PAIRS.keys() <= MODELS.keys(), "a row that shares its model is not in the table"
-WHOLE = {
-    f"{name}_{_PAIRS[name]}" if name in _PAIRS else name: parts | (MODELS[_PAIRS[name]] if name in _PAIRS else {})
-    for name, parts in MODELS.items()
-    if name not in _PAIRS.values()
+# Whole models. Every row of every column is in one, but for the `CONDITIONAL` priors. Rows of different columns share a
+# model; of two likelihoods it has the first (the second is there for its support).
+_SHARED = {
+    "likelihood_bernoulli": ("network_mlp_linear", "prior_mixture_of_normals"),
+    "likelihood_categorical": ("network_conv_odd", "prior_flow_coupling"),
+    "likelihood_continuous_bernoulli": ("network_conv_one_level", "prior_flow_maf"),
+    "likelihood_normal_fixed": ("network_resnet_odd", "prior_codes_categorical"),
+    "likelihood_normal_learned": ("network_resnet_batch", "posterior_vector_quantized"),
+    "likelihood_normal_optimal": ("network_mlp_mask",),
+    "likelihood_poisson": ("network_resnet_series",),
+    "likelihood_normal_channel": ("network_mlp_image", "prior_vamp_prior"),
+    "likelihood_student_t": ("network_conv_series", "posterior_finite_scalar"),
+    "likelihood_log_normal": ("network_conv_flat", "prior_hierarchical"),
+    "likelihood_beta_binomial": ("objective_elbo_analytic",),
+    "likelihood_continuous_bernoulli_clipped": ("objective_elbo_no_kl",),
+    "likelihood_discretized_logistic": ("objective_elbo_free_bits",),
+    "likelihood_discretized_logistic_mixture": ("objective_elbo_path",),
+    "likelihood_negative_binomial": ("objective_iwae",),
+    "likelihood_normal_local": ("objective_iwae_groups", "prior_vamp_prior_weights"),
+    "likelihood_ordinal": ("objective_iwae_doubly",),
+    "likelihood_zero_inflated_beta_binomial": ("objective_elbo_samples",),
+    "likelihood_zero_inflated_poisson": ("objective_capacity_linear",),
+    "likelihood_normal_element": ("objective_capacity",),
+    "likelihood_normal_element_local": ("objective_total_correlation",),
+    "likelihood_student_t_learned": ("objective_total_correlation_linear",),
+    "likelihood_log_normal_learned": ("objective_mmd",),
+    "likelihood_beta": ("objective_mmd_linear",),
+    "posterior_full_normal": ("objective_elbo_linear",),
+    "posterior_low_rank_normal": ("objective_elbo_cyclical",),
+    "posterior_flow_iaf": ("objective_elbo_beta",),
+    "posterior_flow_coupling_spline": ("objective_elbo_monte_carlo",),
+    "likelihood_joint": ("hierarchy_ladder",),
+    "likelihood_joint_masses": ("hierarchy_bottom_up",),
+    "kernel_size": ("prior_vamp_prior_bounds",),
+    "kernel_size_even": ("hierarchy_top_down",),
 }
 
 
-def make_vae(network="mlp", seed=0, compiled=True, jit_compile=False, optimizer=None, **parts) -> kvae.VAE:
+def _whole() -> dict[str, dict]:
+    models = {name: dict(parts) for name, parts in MODELS.items()}
+    for name, others in _SHARED.items():
+        for other in others:
+            row = models.pop(other)
+            assert not row.keys() & models[name].keys() - {"likelihood"}, f"{name} and {other} are of one column"
+            models[name] = row | models[name]
+    return {"_".join((name, *_SHARED.get(name, ()))): parts for name, parts in models.items()}
+
+
+WHOLE = _whole()
+
+
+def make_vae(
+    network="mlp", seed=0, compiled=True, jit_compile=False, optimizer=None, conditional=False, **parts
+) -> kvae.VAE:  # fmt: skip
     """A small model; parts are the functions of the table."""
     keras.utils.set_random_seed(seed)
-    shape, networks = NETWORKS[network]
+    shape, networks = (NETWORKS["mlp"][0], conditional_networks) if conditional else NETWORKS[network]
     vae = kvae.VAE(*networks(shape), seed=seed, **{part: make() for part, make in parts.items()})
     if compiled:
         vae.compile(optimizer=optimizer or keras.optimizers.Adam(1e-2), jit_compile=jit_compile)
