@@ -18,7 +18,7 @@ are exceptions, and import when they are called: `VAE.export` imports `kvae.expo
     models                                                  `VAE`: from x and noise to the log-densities
     training                                                compile, fit, evaluate; the compiled loop
     likelihoods, posteriors, priors, objectives, networks   the parts of a model
-    families, schedules, plots                              what parts share; step to weight; figures
+    families, schedules, plots                              what parts share; weights by the step; figures
     data                                                    loading, splits, checks, batches
     numerics                                                noise, distributions, compiled functions
 """

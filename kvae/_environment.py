@@ -1,5 +1,7 @@
 """What kvae needs around it, checked before anything heavy is imported."""
 
+from __future__ import annotations  # so that `check` can speak on a Python before 3.10, too
+
 import importlib.util
 import os
 import sys

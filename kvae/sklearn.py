@@ -27,7 +27,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMix
     calibration and trains on the others.
 
     Args:
-        latent_dim: the number of codes of a row.
+        latent_dim: the number of latent dimensions.
         hidden: the sizes of the encoder's hidden layers; the decoder's are the reverse. () gives a linear model.
         likelihood: a name or a `kvae.likelihoods.Likelihood`; None for `Normal(per="element")`, which keeps a mean and
             a scale of each column, so that columns need not be standardised.

@@ -178,7 +178,7 @@ class BetaTest(tf.test.TestCase):
 class DivergenceTest(tf.test.TestCase):
     """X3 to X5: the Kullback-Leibler divergence of normals."""
 
-    def test_document_003(self):
+    def test_kl_of_a_given_mean_and_variance(self):
         """X3: mean [1.5, 1, 2], variance [.2, .4, .1] against the standard normal, by posterior and prior."""
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("float64")

@@ -63,11 +63,12 @@ class MetadataTest(tf.test.TestCase):
         self.assertEqual(_environment.PYTHONS, ((3, int(first)), (3, int(last) - 1)))
         named = re.findall(r"Python :: 3\.(\d+)", text)
         self.assertEqual(named, [str(minor) for minor in range(int(first), int(last))])
+        self.assertIn(f"kvae runs on Python 3.{first} to 3.{int(last) - 1}.", (ROOT / "README.md").read_text())
         for option in _environment.OPTIONAL:
             extra = re.findall(rf"^{option.extra} = (\[.*\])$", text, flags=re.MULTILINE)[0]
             self.assertTrue(any(one.startswith(option.package) for one in ast.literal_eval(extra)), option.package)
 
-    def test_nobody_is_told_to_install_a_stranger(self):
+    def test_nobody_is_told_to_install_the_other_kvae(self):
         """On PyPI `kvae` is another package."""
         for pattern in ("kvae/**/*.py", "docs/*.md", "*.md", "examples/**/*.py", "benchmarks/**/*.py"):
             for path in ROOT.glob(pattern):

@@ -173,28 +173,28 @@ def measure(turns: int, steps: int) -> None:
     tasks = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}) for i in range(2)]
     alone = [[name, BATCH] for name in MODELS]
     job = [[name, batch] for name in MODELS for batch in (2 * BATCH, BATCH)]  # weak, strong
-    strangers = [started(core, steps, alone) for core in range(2)]
+    independent = [started(core, steps, alone) for core in range(2)]
     together = [started(core, steps, job, TF_CONFIG=task) for core, task in enumerate(tasks)]
     try:
-        for one in (*strangers, *together):
+        for one in (*independent, *together):
             while one.stdout.readline().strip() != "ready":
                 if one.poll() is not None:
                     raise RuntimeError("A worker ended with an error.")
-        kinds = [(strangers[:1], 1, 0), (strangers, 1, 0), (together, 2, 0), (together, 2, 1)]
+        kinds = [(independent[:1], 1, 0), (independent, 1, 0), (together, 2, 0), (together, 2, 1)]
         found = [[[passed(workers, each * i + at) for workers, each, at in kinds] for i in range(len(MODELS))]
                  for _ in range(turns)]  # fmt: skip
     finally:
-        for one in (*strangers, *together):
+        for one in (*independent, *together):
             one.kill()
     print(f"\nMedians of {turns} turns of {steps} steps, batch {BATCH}, two cores, load {os.getloadavg()[0]:.1f}:\n")
-    print("| hidden layers | one worker | two strangers | two, weak | two, strong | weak | strong | processor, weak |")
+    print("| hidden layers | one worker | two apart | two, weak | two, strong | weak | strong | processor, weak |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for i, name in enumerate(MODELS):
         rows = [turn[i] for turn in found]  # [kind][wall, processor]
         cells = [f"{1e3 * statistics.median(row[kind][0] for row in rows):.1f} ms" for kind in range(4)]
         for kind, parts in ((2, 1), (3, 2)):
             shares = [statistics.median(row[base][0] / (parts * row[kind][0]) for row in rows) for base in (0, 1)]
-            cells.append(f"{shares[0]:.0%} ({shares[1]:.0%} of strangers)")
+            cells.append(f"{shares[0]:.0%} ({shares[1]:.0%} of apart)")
         cells.append(f"{statistics.median(row[0][1] / row[2][1] for row in rows):.0%}")
         print(f"| {', '.join(map(str, MODELS[name]))} | {' | '.join(cells)} |")
 

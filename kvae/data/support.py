@@ -15,7 +15,7 @@ class Support(NamedTuple):
 
     Attributes:
         name: as it is printed, for example "[0, 1]".
-        low, high: the ends, both included. Without an end it is 1e13, so that squares do not overflow.
+        low, high: the ends, included unless `open`; infinite where there is none.
         integer: True where only integers belong.
         open: True where the ends do not belong; then the next float32 number does.
     """

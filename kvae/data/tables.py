@@ -55,9 +55,10 @@ class Table:
     networks = kvae.networks.mlp(table.event_shape, 8, hidden=(64,), mask=True, classes=table.classes)
     vae = kvae.VAE(*networks, likelihood=table.likelihood())
     vae.adapt(table.data)
+    vae.compile("adam")
     vae.fit(table.data)
-    table.impute(vae, frame)  # frames: filled in,
-    table.sample(vae, 100)  # drawn
+    table.impute(vae, frame)  # the frame with its holes filled in
+    table.sample(vae, 100)  # a frame of 100 new rows
     vae.elbo(table.encode(other))  # nats, in the units of the frame
     ```
 

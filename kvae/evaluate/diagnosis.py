@@ -53,19 +53,19 @@ def diagnose(
 ) -> Diagnosis:  # fmt: skip
     """Say in a sentence or two whether a model is healthy, and if not, what is wrong and what to try.
 
-    The first of these that is found is reported, with others of its line:
+    The checks run from the first line to the last. All that the first line with a finding has found is reported:
 
     - Dead: the encoder or the decoder puts out the same features whatever its input.
     - Overfitting: new data lose half of the ELBO's gain over independent pixels on the training data. Columns of unlike
       scale: a normal likelihood has one scale for a table, and neglects a quarter of the columns or more. These have
       less than half of the squared scale as variance, and less than half of that is explained.
-    - Under-trained: a copy, trained for `probe_steps` more steps of Adam, gains more than 5 % of what the ELBO has
-      gained on independent pixels.
+    - Under-trained: a copy, trained for `probe_steps` more steps of Adam, 20 passes at most, gains more than 5 % of
+      what the ELBO has gained on independent pixels.
     - Scale too large or too small, of a normal likelihood: `calibration` is below 0.5 or above 2. Collapsed: the KL
       term is below 0.1 nats, or every latent dimension is `collapsed`; of a model of codes, the entropy of the codes of
       `data` is below 0.1 nats.
-    - Under-trained: the ELBO is not clearly above independent pixels (of less than 30 examples that is called too few
-      examples).
+    - Under-trained, too: the ELBO is not clearly above independent pixels (of less than 30 examples that is called
+      too few examples).
     - Prior gap: `prior_gap` is more than a third of the KL term, and more than a nat. It is not told of codes.
 
     Args:

@@ -59,8 +59,8 @@ def imputation(vae, data, mask, baselines=BASELINES, samples: int = 1000, seed: 
 
     Args:
         vae: a `kvae.VAE` of rows `[D]`.
-        data: rows with their true values, as for `fit`; with a mask, or NaN in a data frame, where there is none, which
-            then is not compared.
+        data: rows with their true values, as for `fit`. Cells whose true value is not known (mask 0, or NaN in a data
+            frame) are not compared.
         mask: 1 where the methods see a value, `[N, D]`. What they do not see and `data` has is compared.
         baselines: some of ("mean", "gaussian", "iterative").
         samples, seed: as for `vae.impute`.

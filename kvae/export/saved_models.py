@@ -50,9 +50,8 @@ def saved_model(
 
     A conditional model has an input `condition` `[B, *condition_shape]`, float32, in each: classes are one-hot. With
     an encoder that takes a mask there is an input `mask` beside x, float32, 1 where x was observed. A deterministic
-    posterior has no scale in `encode`, and neither `score` nor `log_likelihood`; with `scored` it has a `score` without
-    the input seed, of what `scored` gives. One over codes has no scale, but indices,
-    int32 `[B, M]`.
+    posterior has no scale in `encode`, and neither `score` nor `log_likelihood`; with `scored` it has a `score` that
+    takes no seed and gives what `scored` gives. A posterior over codes gives `indices`, int32 `[B, M]`, and no scale.
 
     `assets.extra` holds `manifest.json` (versions, shapes, the support of x, tensor names for other languages,
     operations, results, hashes), `models.config` for TensorFlow Serving, and requests that warm it up; the server knows
@@ -63,7 +62,7 @@ def saved_model(
     Args:
         vae: the model.
         path: for TensorFlow Serving `<base>/<version>`, see `next_version`.
-        samples: draws of z for each row in `log_likelihood`; one of a code, which all draws are.
+        samples: draws of z for each row in `log_likelihood`; of a posterior over codes one, since all are the same.
         results: names to `kvae.evaluate.Estimate`, kept in the manifest.
         verbose: whether to print the signatures.
         scored: a function of a batch that is `prepared`, whose outputs `[B]`, by name, `score` gives as well:
