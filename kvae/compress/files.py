@@ -9,7 +9,7 @@ from kvae.compress.fingerprint import made_with, model_hash, renew_where_changed
 from kvae.compress.latents import BATCH
 from kvae.compress.stack import check_installed
 from kvae.data import conditions, inputs
-from kvae.data.arrays import is_pipeline, table
+from kvae.data.arrays import as_array, is_pipeline
 from kvae.data.column_supports import ColumnSupports
 from kvae.data.splits import Split
 from kvae.evaluate.progress import progress
@@ -167,7 +167,7 @@ def _dtype(x, values: np.ndarray) -> str:
         x = np.zeros(0, np.float32) if x.dynamic or x.scale != 1.0 else x.array
     if is_pipeline(x):
         return "<f4"
-    found = x if isinstance(x, np.ndarray) and x.dtype.kind in "biuf" else np.asarray(table(x).values)
+    found = x if isinstance(x, np.ndarray) and x.dtype.kind in "biuf" else np.asarray(as_array(x).values)
     if found.dtype.kind == "f" and found.size and not np.array_equal(found.reshape(values.shape), values):
         raise ValueError("x holds numbers that are whole only after rounding to float32. Round them: numpy.rint(x).")
     return found.dtype.str if found.dtype.kind in "biuf" else "<f4"

@@ -20,7 +20,7 @@ _TENSORFLOWS = ("float32", "float64")  # floats that are kept as they are
 _TEXT = "Make categories labels (pandas.factorize(column)[0]) or one column each (pandas.get_dummies(x))."
 
 
-class Table(NamedTuple):
+class Array(NamedTuple):
     """Numbers, with what came along.
 
     Attributes:
@@ -78,19 +78,19 @@ def is_pipeline(x) -> bool:
     return inspect.isgenerator(x) or (isinstance(x, collections.abc.Iterator) and not hasattr(x, "__array__"))
 
 
-def table(value, what: str = "x") -> Table:
+def as_array(value, what: str = "x") -> Array:
     """The numbers in what a user gave.
 
     Raises:
         ValueError: for what is no array of real numbers.
     """
     if type(value) is np.ndarray:
-        return Table(_numbers(value, what))
+        return Array(_numbers(value, what))
     if isinstance(value, (np.ma.MaskedArray, SparseRows)):
-        return _masked(value, what) if isinstance(value, np.ma.MaskedArray) else Table(value)
+        return _masked(value, what) if isinstance(value, np.ma.MaskedArray) else Array(value)
     if isinstance(value, Shards):
         as_it_is = _numbers(value.parts[0][:0], what).dtype == value.dtype
-        return Table(value if as_it_is else _numbers(np.asarray(value), what))
+        return Array(value if as_it_is else _numbers(np.asarray(value), what))
     reader = {
         "pandas": _pandas, "polars": _polars, "xarray": _xarray, "torch": _torch, "scipy": _scipy,
         "tensorflow": _tensorflow,
@@ -98,7 +98,7 @@ def table(value, what: str = "x") -> Table:
     if reader is not None:
         return reader(value, what)
     if isinstance(value, (list, tuple)):
-        return Table(_numbers(_stacked(value, what), what))
+        return Array(_numbers(_stacked(value, what), what))
     if isinstance(value, (str, bytes, dict, set, type(None))) or callable(value):
         raise _no_array(value, what)
     try:
@@ -107,7 +107,7 @@ def table(value, what: str = "x") -> Table:
         raise _no_array(value, what) from None
     if values.ndim == 0 and values.dtype == object:
         raise _no_array(value, what)
-    return Table(_numbers(values, what))
+    return Array(_numbers(values, what))
 
 
 def library(value) -> str:
@@ -173,42 +173,42 @@ def _stacked(value, what: str) -> np.ndarray:
         ) from None
 
 
-def _masked(value: np.ma.MaskedArray, what: str) -> Table:
+def _masked(value: np.ma.MaskedArray, what: str) -> Array:
     values = _numbers(np.asarray(value.data), what)
     if not np.ma.is_masked(value):
-        return Table(values)
-    return Table(values, ~np.ma.getmaskarray(value))
+        return Array(values)
+    return Array(values, ~np.ma.getmaskarray(value))
 
 
-def _pandas(value, what: str) -> Table:
+def _pandas(value, what: str) -> Array:
     if not hasattr(value, "columns"):  # a Series, an Index or an array
         value = getattr(value, "array", value)
         return _pandas_column(value, what)
     if not len(value.columns):
         raise ValueError(f"{what} has no columns. Give at least one of numbers.")
     if all(hasattr(column, "fill_value") for column in value.dtypes):  # all sparse
-        return Table(SparseRows(value.sparse.to_coo()), None, _names(value.columns))
+        return Array(SparseRows(value.sparse.to_coo()), None, _names(value.columns))
     names = _names(value.columns)
     if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in value.dtypes):
-        return Table(_numbers(value.to_numpy(), what), _observed(value.isna().to_numpy()), names)
+        return Array(_numbers(value.to_numpy(), what), _observed(value.isna().to_numpy()), names)
     columns = [_pandas_column(value.iloc[:, i].array, f"{what}[{name!r}]") for i, name in enumerate(value.columns)]
     masks = [np.ones(len(value), bool) if mask is None else mask for _, mask, _ in columns]
-    return Table(np.stack([one.values for one in columns], axis=-1), _observed(~np.stack(masks, axis=-1)), names)
+    return Array(np.stack([one.values for one in columns], axis=-1), _observed(~np.stack(masks, axis=-1)), names)
 
 
-def _pandas_column(array, what: str) -> Table:
+def _pandas_column(array, what: str) -> Array:
     missing = np.asarray(array.isna())
     if array.dtype.kind in "Mm":
-        return Table(_numbers(np.asarray(array), what))
+        return Array(_numbers(np.asarray(array), what))
     objects = str(array.dtype) == "object" and all(isinstance(one, (int, float, np.number)) for one in array[~missing])
     if array.dtype.kind not in "biuf" and not objects:
         raise ValueError(f"{what} must hold real numbers, but its dtype is {array.dtype}. {_TEXT}")
     if missing.any() or objects:
-        return Table(array.to_numpy(dtype=np.float64, na_value=np.nan), _observed(missing))
-    return Table(_numbers(np.asarray(array.to_numpy()), what))
+        return Array(array.to_numpy(dtype=np.float64, na_value=np.nan), _observed(missing))
+    return Array(_numbers(np.asarray(array.to_numpy()), what))
 
 
-def _polars(value, what: str) -> Table:
+def _polars(value, what: str) -> Array:
     if hasattr(value, "collect"):
         raise ValueError(f"{what} is a LazyFrame, which holds no numbers yet. Give {what}.collect().")
     series = value.get_columns() if hasattr(value, "get_columns") else [value]
@@ -218,9 +218,9 @@ def _polars(value, what: str) -> Table:
     missing = [one.is_null().to_numpy() for one in series]
     columns = [_numbers(np.asarray(one.to_numpy()), what) for one in series]
     if not hasattr(value, "get_columns"):
-        return Table(columns[0].astype(np.float64) if missing[0].any() else columns[0], _observed(missing[0]))
+        return Array(columns[0].astype(np.float64) if missing[0].any() else columns[0], _observed(missing[0]))
     names = _names([one.name for one in series])
-    return Table(np.stack(columns, axis=-1), _observed(np.stack(missing, axis=-1)), names)
+    return Array(np.stack(columns, axis=-1), _observed(np.stack(missing, axis=-1)), names)
 
 
 def _names(columns) -> tuple[str, ...] | None:
@@ -234,36 +234,36 @@ def _observed(missing: np.ndarray) -> np.ndarray | None:
     return ~missing if missing.any() else None
 
 
-def _xarray(value, what: str) -> Table:
+def _xarray(value, what: str) -> Array:
     if hasattr(value, "data_vars"):
         raise ValueError(
             f"{what} is an xarray.Dataset of {sorted(map(str, value.data_vars))}. Give one of them, or all as "
             f"channels: {what}.to_array().transpose(..., 'variable')."
         )
-    return Table(_numbers(np.asarray(value.values), what))
+    return Array(_numbers(np.asarray(value.values), what))
 
 
-def _torch(value, what: str) -> Table:
+def _torch(value, what: str) -> Array:
     if not hasattr(value, "detach"):
         raise _no_array(value, what)
     value = value.detach().cpu()
     if "sparse" in str(value.layout):
         raise ValueError(f"{what} is a sparse tensor. Give {what}.to_dense(), or a matrix of scipy.sparse.")
-    return Table(_numbers((value.float() if "bfloat16" in str(value.dtype) else value).numpy(), what))
+    return Array(_numbers((value.float() if "bfloat16" in str(value.dtype) else value).numpy(), what))
 
 
-def _scipy(value, what: str) -> Table:
+def _scipy(value, what: str) -> Array:
     if not hasattr(value, "tocsr") or value.ndim != 2:
         raise _no_array(value, what)
     _numbers(np.zeros(0, value.dtype), what)  # raises for complex numbers
-    return Table(SparseRows(value))
+    return Array(SparseRows(value))
 
 
-def _tensorflow(value, what: str) -> Table:
+def _tensorflow(value, what: str) -> Array:
     if isinstance(value, (tf.SparseTensor, tf.RaggedTensor)):
         sparse = isinstance(value, tf.SparseTensor)
         remedy = "tf.sparse.to_dense(x), or a matrix of scipy.sparse" if sparse else "x.to_tensor()"
         raise ValueError(f"{what} is a {type(value).__name__}. Give {remedy}.")
     if not hasattr(value, "numpy"):
         raise _no_array(value, what)
-    return Table(_numbers(np.asarray(value.numpy()), what))
+    return Array(_numbers(np.asarray(value.numpy()), what))

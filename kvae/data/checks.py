@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from kvae.data import conditions
-from kvae.data.arrays import table
+from kvae.data.arrays import as_array
 from kvae.data.column_supports import ColumnSupports
 from kvae.data.splits import Split
 from kvae.data.support import LARGEST, REAL, Support
@@ -88,7 +88,7 @@ def check_rows(z, size: int) -> np.ndarray:
     Raises:
         ValueError: for another shape, or numbers that are not finite.
     """
-    z, missing, _ = table(z, "z")
+    z, missing, _ = as_array(z, "z")
     if np.ndim(z) < 2 or z.shape[-1] != size:
         advice = " Give a batch: z[None]." if np.shape(z) == (size,) else ""
         raise ValueError(f"z must have shape [..., B, {size}], got {np.shape(z)}.{advice}")

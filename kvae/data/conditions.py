@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kvae.data.arrays import is_symbolic, table
+from kvae.data.arrays import as_array, is_symbolic
 from kvae.data.batch import inputs_of
 from kvae.data.support import LARGEST, REAL
 
@@ -118,7 +118,7 @@ def rows_outside(condition, shape):
 
 def _table(condition):
     try:
-        return table(condition, "The condition")
+        return as_array(condition, "The condition")
     except ValueError as error:
         raise ValueError(str(error) if "factorize" in str(error) else f"{error} {_TEXT}") from None
 

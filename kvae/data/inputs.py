@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.data import conditions, pipelines
-from kvae.data.arrays import is_pipeline, table
+from kvae.data.arrays import as_array, is_pipeline
 from kvae.data.batch import Batch, unpack
 from kvae.data.checks import ROWS, HasSupport, check_split
 from kvae.data.splits import Split, both, numbers, observed
@@ -35,7 +35,7 @@ def split_of(x, y=None, sample_weight=None, batch_size=None, default_batch_size=
     if isinstance(x, Split):
         given = {"y": y, "sample_weight": sample_weight, "mask": mask, "batch_size": batch_size}
         return x.replace(**{name: value for name, value in given.items() if value is not None})
-    values, missing, columns = table(x)
+    values, missing, columns = as_array(x)
     mask = both(missing, None if mask is None else observed(mask, np.shape(values)))
     return Split(
         numbers(values), y, sample_weight, batch_size=batch_size or default_batch_size, mask=mask, columns=columns
@@ -137,23 +137,23 @@ def repeatable(data):
 
 def _joined(parts: list[Batch]) -> Batch:
     """Batches of what users hold as one batch of arrays."""
-    tables = [table(part.x) for part in parts]
-    shapes = sorted({np.shape(one.values)[1:] for one in tables})
+    arrays = [as_array(part.x) for part in parts]
+    shapes = sorted({np.shape(one.values)[1:] for one in arrays})
     if len(shapes) > 1:
         raise ValueError(f"The examples of all batches must have one shape, got {shapes[0]} and {shapes[1]}. Pad them.")
     masks = [both(one.mask, None if part.mask is None else observed(part.mask, np.shape(one.values)))
-             for one, part in zip(tables, parts, strict=True)]  # fmt: skip
+             for one, part in zip(arrays, parts, strict=True)]  # fmt: skip
     mask = None
     if any(one is not None for one in masks):
-        shapes = [np.shape(one.values) for one in tables]
+        shapes = [np.shape(one.values) for one in arrays]
         mask = np.concatenate([np.ones(s, bool) if m is None else m for m, s in zip(masks, shapes, strict=True)])
     if any(one is not None and np.ndim(one) == 0 for part in parts for one in (part.condition, part.weight)):
         raise ValueError("The data give single examples, not batches: dataset.batch(n).")
     beside = [
-        None if column[0] is None else np.concatenate([np.asarray(table(one).values) for one in column])
+        None if column[0] is None else np.concatenate([np.asarray(as_array(one).values) for one in column])
         for column in zip(*((part.condition, part.weight) for part in parts), strict=True)
     ]
-    return Batch(np.concatenate([np.asarray(one.values) for one in tables]), beside[0], mask, beside[1])
+    return Batch(np.concatenate([np.asarray(one.values) for one in arrays]), beside[0], mask, beside[1])
 
 
 def _split(batch: Batch) -> Split:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kvae.data import images, sources
-from kvae.data.arrays import SparseRows, part_of, table
+from kvae.data.arrays import SparseRows, as_array, part_of
 from kvae.data.shards import Shards, on_disk, shards_of
 from kvae.data.splits import Split, labels, numbers
 from kvae.data.support import BINARY, REAL, UNIT, Support
@@ -214,7 +214,7 @@ def _examples(part: str, x, y) -> tuple:
         if y is not None:
             raise ValueError(f"y_{part} is given without x_{part}. Give both or neither.")
         return None, None, None
-    array, mask, _ = table(x, f"x_{part}")
+    array, mask, _ = as_array(x, f"x_{part}")
     if isinstance(array, SparseRows) or array.ndim == 0:
         raise ValueError(f"x_{part} must be a dense array of numbers [N, *event_shape], got {shown(x)}.")
     y = None if y is None else labels(y)

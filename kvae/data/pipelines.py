@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from kvae.data import conditions
-from kvae.data.arrays import is_symbolic, table
+from kvae.data.arrays import as_array, is_symbolic
 from kvae.data.batch import Batch, unpack
 from kvae.data.checks import HasSupport, check_columns, check_shape, check_values
 from kvae.data.shards import on_disk
@@ -145,7 +145,7 @@ def converted(batch: Batch, likelihood: HasSupport, condition_shape=None, nan_is
     Raises:
         ValueError: where the model cannot explain x, or the condition or mask does not go with it.
     """
-    x, missing, columns = table(batch.x)
+    x, missing, columns = as_array(batch.x)
     check_shape(np.shape(x), likelihood.event_shape)
     check_columns(columns, likelihood)
     x = np.asarray(x) if on_disk(x) else x

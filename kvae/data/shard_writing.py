@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kvae.data.arrays import SparseRows, table
+from kvae.data.arrays import SparseRows, as_array
 from kvae.data.shards import ARRAYS, shard_name
 from kvae.numerics import files
 from kvae.numerics.arguments import choice, make_folder, whole
@@ -83,7 +83,7 @@ def _arrays(x) -> Iterator[np.ndarray]:
     parts: Iterable = x if isinstance(x, Iterator) else [x]
     like = None
     for part in parts:
-        values, mask, _ = table(part)
+        values, mask, _ = as_array(part)
         if isinstance(values, SparseRows) or mask is not None or not values.ndim:
             raise ValueError(
                 "Files hold dense arrays of shape [N, *event_shape] without a mask, but x is sparse, lacks values or "

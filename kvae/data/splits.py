@@ -10,7 +10,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from kvae.data.arrays import SparseRows, part_of, table
+from kvae.data.arrays import SparseRows, as_array, part_of
 from kvae.data.preparation import DATA_KEY, Preparation
 from kvae.data.shards import Shards, on_disk, shards_of
 from kvae.numerics import noise
@@ -42,7 +42,7 @@ class Split:
         self, array, y=None, sample_weight=None, scale=1.0, dynamic=False, batch_size=128, seed=0, mask=None,
         columns=None,
     ):  # fmt: skip
-        array, missing, names = table(array)
+        array, missing, names = as_array(array)
         if array.ndim == 0:
             raise ValueError(f"x must be an array of shape [N, *event_shape], got the scalar {array}.")
         if len(array) == 0:
@@ -204,7 +204,7 @@ def _rows(rows, count: int):
         if any(end is not None and not hasattr(end, "__index__") for end in (rows.start, rows.stop, rows.step)):
             raise ValueError(f"rows must be a slice of whole numbers, such as slice(0, 10), got {rows}.")
         return rows
-    found = np.asarray(table(rows, "rows").values)
+    found = np.asarray(as_array(rows, "rows").values)
     fits = found.ndim == 1 and (found.dtype.kind in "iu" or (found.dtype == bool and len(found) == count))
     if not fits or (found.dtype != bool and len(found) and not -count <= found.min() <= found.max() < count):
         raise ValueError(
@@ -222,7 +222,7 @@ def numbers(x):
 def labels(y) -> np.ndarray:
     """Labels as an array, words too: a model that is not conditional carries them along. Missing ones are NaN."""
     try:
-        values, mask, _ = table(y, "y")
+        values, mask, _ = as_array(y, "y")
         found = np.asarray(values) if mask is None else np.where(mask, values, np.nan)
     except ValueError:  # words, perhaps
         try:
@@ -236,7 +236,7 @@ def labels(y) -> np.ndarray:
 
 def weights(sample_weight) -> np.ndarray:
     """Sample weights as float32 `[N]`, checked."""
-    weight = np.asarray(table(sample_weight, "sample_weight").values, np.float32)
+    weight = np.asarray(as_array(sample_weight, "sample_weight").values, np.float32)
     if not weight.size:
         raise ValueError(f"sample_weight is empty: its shape is {weight.shape}. Give one number for each.")
     if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
@@ -251,7 +251,7 @@ def weights(sample_weight) -> np.ndarray:
 
 def observed(mask, shape) -> np.ndarray:
     """A mask for an array of this shape as booleans, checked."""
-    mask = np.asarray(table(mask, "The mask").values)
+    mask = np.asarray(as_array(mask, "The mask").values)
     if mask.shape != tuple(shape):
         raise ValueError(
             f"The mask has shape {mask.shape}, but it must have that of x, {tuple(shape)}: 1 where a value was "

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kvae.data import frames
-from kvae.data.arrays import table as array_of
+from kvae.data.arrays import as_array
 from kvae.data.columns import Column
 from kvae.data.splits import Split
 from kvae.numerics.arguments import choice, listed, shown
@@ -192,7 +192,7 @@ class Table:
         return self._framed(x)
 
     def _rows(self, x) -> np.ndarray:
-        x = np.asarray(array_of(x).values, np.float64)
+        x = np.asarray(as_array(x).values, np.float64)
         if x.ndim != 2 or x.shape[1] != len(self.columns):
             raise ValueError(f"x must have shape [N, {len(self.columns)}], the columns of the table, got {x.shape}.")
         return x

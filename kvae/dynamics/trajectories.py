@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from kvae.data.arrays import table
+from kvae.data.arrays import as_array
 
 STATES = 4096  # encoded at a time
 
@@ -87,7 +87,7 @@ def checked(trajectories, event_shape: tuple[int, ...], least: int) -> np.ndarra
     Raises:
         ValueError: for anything else, and where values are missing.
     """
-    values, mask, _ = table(trajectories, "trajectories")
+    values, mask, _ = as_array(trajectories, "trajectories")
     shape = tuple(np.shape(values))
     if len(shape) != len(event_shape) + 2 or shape[2:] != tuple(event_shape) or 0 in shape:
         raise ValueError(
@@ -133,7 +133,7 @@ def array(value, name: str) -> np.ndarray:
     Raises:
         ValueError: for what is no array of real numbers.
     """
-    values, mask, _ = table(value, name)
+    values, mask, _ = as_array(value, name)
     return np.asarray(values) if mask is None else np.where(mask, values, np.nan)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kvae.data import conditions
-from kvae.data.arrays import table
+from kvae.data.arrays import as_array
 from kvae.data.checks import check_rows
 from kvae.evaluate.chains import Annealing, log_mean, sigmoid_schedule
 from kvae.evaluate.estimates import Estimate, weighted_mean_of
@@ -80,7 +80,7 @@ def sandwich(
     if exact is None:
         x, z = simulated(vae, n, seed, condition)
     else:
-        x, z = table(exact[0]).values, table(exact[1], "z").values
+        x, z = as_array(exact[0]).values, as_array(exact[1], "z").values
     if np.shape(x)[1:] != vae.event_shape:
         raise ValueError(f"exact's x must have shape {(None, *vae.event_shape)}, got {np.shape(x)}. Reshape it.")
     if np.shape(z) != (len(x), vae.latent_dim):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kvae.data.arrays import table
+from kvae.data.arrays import as_array
 from kvae.data.support import LARGEST, REAL
 from kvae.evaluate.estimates import Estimate
 from kvae.numerics import arguments
@@ -187,10 +187,10 @@ def _numbers(seed, resamples, **counts) -> list[int]:
 
 def _checked(codes, factors) -> tuple[np.ndarray, np.ndarray]:
     try:
-        codes = np.asarray(table(codes, "codes").values, np.float64)
+        codes = np.asarray(as_array(codes, "codes").values, np.float64)
     except ValueError:
         raise ValueError(f"codes must be numbers [N, D], got {arguments.shown(codes)}.") from None
-    factors = np.asarray(table(factors, "factors").values)
+    factors = np.asarray(as_array(factors, "factors").values)
     if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
         raise ValueError(f"codes must be [N, D] and factors [N, K], got {codes.shape} and {factors.shape}.")
     if not REAL.contains(codes):

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from kvae.data import inputs
-from kvae.data.arrays import table
+from kvae.data.arrays import as_array
 from kvae.data.column_supports import ColumnSupports
 from kvae.data.support import REAL, Support
 from kvae.evaluate.estimates import Estimate, mean_of
@@ -122,7 +122,7 @@ class Gaussian:
             x: with anything, NaN for example, where it is missing.
             mask: 1 where x was observed; by default where it is not NaN.
         """
-        x, missing, _ = table(x)
+        x, missing, _ = as_array(x)
         x = np.asarray(x, np.float64)
         mask = ~np.isnan(x) if mask is None else mask
         given, mask = self._rows({"x": x if missing is None else np.ma.masked_array(x, ~missing), "mask": mask})
@@ -201,7 +201,7 @@ def log_normal(x, covariance) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _finite(name: str, value) -> np.ndarray:
     """An array of finite numbers, float64."""
-    found, missing, _ = table(value, name)
+    found, missing, _ = as_array(value, name)
     found = np.asarray(found, np.float64)
     if missing is not None or not np.isfinite(found).all():
         raise ValueError(f"{name} holds values that are not finite. Leave them out.")
@@ -212,7 +212,7 @@ def _ridge(ridge, empty: Gaussian) -> np.ndarray:
     """The ridge of each element, `[D]`."""
     if arguments.is_number(ridge) or ridge is None or isinstance(ridge, (str, bytes)):
         return np.full(empty.mean.size, arguments.number("ridge", ridge, 0.0))
-    ridge = np.asarray(table(ridge, "ridge").values)
+    ridge = np.asarray(as_array(ridge, "ridge").values)
     numbers = ridge.shape == empty.event_shape and ridge.dtype.kind in "iuf"
     if not numbers or not (np.isfinite(ridge) & (ridge >= 0.0)).all():
         raise ValueError(

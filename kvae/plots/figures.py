@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from kvae.data.arrays import table
+from kvae.data import arrays
 from kvae.numerics.arguments import shown
 
 MOST = 500  # images side by side: a figure has no more pixels
@@ -24,7 +24,7 @@ def as_array(name: str, values, rank: int | None = None) -> np.ndarray:
         ValueError: for what is no array of numbers.
     """
     try:
-        found, seen, _ = table(values, name)
+        found, seen, _ = arrays.as_array(values, name)
     except ValueError:
         raise ValueError(f"{name} must be an array of numbers, got {shown(values)}.") from None
     found = np.asarray(found) if seen is None else np.where(seen, found, np.nan)

@@ -25,7 +25,7 @@ def need(name):
 
 
 def values_of(x):
-    return np.asarray(arrays.table(x).values)
+    return np.asarray(arrays.as_array(x).values)
 
 
 NUMPY = {
@@ -51,7 +51,7 @@ def test_containers(name):
     got = values_of(NUMPY[name])
     assert got.dtype.kind == "f" and got.dtype.isnative and got.dtype.itemsize in (4, 8)
     np.testing.assert_allclose(got, X, rtol=1e-2 if coarse else 1e-7, atol=1e-2 if coarse else 0)
-    assert arrays.table(NUMPY[name]).mask is None
+    assert arrays.as_array(NUMPY[name]).mask is None
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
@@ -66,27 +66,27 @@ def test_buffers():
 
 
 def test_masked_arrays_keep_their_masks():
-    found = arrays.table(np.ma.masked_array(np.where(SEEN, X, 1e20), ~SEEN))
+    found = arrays.as_array(np.ma.masked_array(np.where(SEEN, X, 1e20), ~SEEN))
     np.testing.assert_array_equal(found.mask, SEEN)
     np.testing.assert_array_equal(found.values[SEEN], X[SEEN])
-    assert arrays.table(np.ma.masked_array(X)).mask is None
+    assert arrays.as_array(np.ma.masked_array(X)).mask is None
 
 
 def test_pandas():
     pandas = need("pandas")
     frame = pandas.DataFrame(HOLES, columns=["a", "b", "c"])
     for x in (frame, frame.convert_dtypes(), frame.astype("Float32"), frame.astype(object)):
-        found = arrays.table(x)
+        found = arrays.as_array(x)
         np.testing.assert_array_equal(found.mask, SEEN)
         np.testing.assert_allclose(found.values[SEEN], X[SEEN], rtol=1e-7)
         assert found.names == ("a", "b", "c")
     whole = pandas.DataFrame({"a": [1, 2], "b": pandas.array([3, None], "Int64"), "c": [True, False]})
-    found = arrays.table(whole)
+    found = arrays.as_array(whole)
     np.testing.assert_array_equal(found.mask, [[True, True, True], [True, False, True]])
     np.testing.assert_array_equal(found.values[found.mask], [1, 3, 1, 2, 0])
     np.testing.assert_array_equal(values_of(frame["a"].fillna(0.0)), np.where(SEEN, X, 0.0)[:, 0])
     dense = pandas.DataFrame(np.eye(3, dtype=np.float32))
-    thin = arrays.table(dense.astype(pandas.SparseDtype("float32", 0.0)))
+    thin = arrays.as_array(dense.astype(pandas.SparseDtype("float32", 0.0)))
     assert isinstance(thin.values, arrays.SparseRows)
     np.testing.assert_array_equal(thin.values[np.array([2, 0])], np.eye(3)[[2, 0]])
 
@@ -95,25 +95,25 @@ def test_pandas_says_what_holds_no_numbers():
     pandas = need("pandas")
     for column in (["x", "y"], pandas.Categorical(["u", "v"]), pandas.array(["a", None], "string")):
         with pytest.raises(ValueError, match=r"x\['city'\] must hold real numbers.*factorize.*get_dummies"):
-            arrays.table(pandas.DataFrame({"a": [1.0, 2.0], "city": column}))
+            arrays.as_array(pandas.DataFrame({"a": [1.0, 2.0], "city": column}))
     with pytest.raises(ValueError, match=r"x\['day'\] must hold real numbers.*time since a start"):
-        arrays.table(pandas.DataFrame({"day": pandas.to_datetime(["2026-01-01", "2026-01-02"])}))
+        arrays.as_array(pandas.DataFrame({"day": pandas.to_datetime(["2026-01-01", "2026-01-02"])}))
 
 
 def test_polars():
     polars = need("polars")
     frame = polars.DataFrame({n: [None if np.isnan(v) else float(v) for v in HOLES[:, i]] for i, n in enumerate("abc")})
-    found = arrays.table(frame)
+    found = arrays.as_array(frame)
     np.testing.assert_array_equal(found.mask, SEEN)
     np.testing.assert_allclose(found.values[SEEN], X[SEEN], rtol=1e-7)
     assert found.names == ("a", "b", "c")
-    whole = arrays.table(polars.DataFrame({"a": [1, None], "b": [True, False]}))
+    whole = arrays.as_array(polars.DataFrame({"a": [1, None], "b": [True, False]}))
     np.testing.assert_array_equal(whole.values[whole.mask], [1, 1, 0])
     np.testing.assert_array_equal(values_of(polars.Series([1.0, 2.0])), [1.0, 2.0])
     with pytest.raises(ValueError, match=r"x\['city'\] must hold real numbers.*String"):
-        arrays.table(polars.DataFrame({"city": ["a"]}))
+        arrays.as_array(polars.DataFrame({"city": ["a"]}))
     with pytest.raises(ValueError, match=r"LazyFrame.*collect\(\)"):
-        arrays.table(frame.lazy())
+        arrays.as_array(frame.lazy())
 
 
 def test_xarray():
@@ -121,7 +121,7 @@ def test_xarray():
     image = xarray.DataArray(X, dims=("row", "column"))
     np.testing.assert_array_equal(values_of(image), X)
     with pytest.raises(ValueError, match=r"xarray.Dataset of \['p', 'u'\].*to_array"):
-        arrays.table(xarray.Dataset({"u": image, "p": image}))
+        arrays.as_array(xarray.Dataset({"u": image, "p": image}))
 
 
 @pytest.mark.slow  # where optional packages are installed
@@ -131,13 +131,13 @@ def test_torch():
     np.testing.assert_array_equal(values_of(tensor), X)
     np.testing.assert_allclose(values_of(tensor.to(torch.bfloat16)), X, atol=2e-2)
     with pytest.raises(ValueError, match=r"sparse tensor.*to_dense"):
-        arrays.table(torch.tensor(X).to_sparse())
+        arrays.as_array(torch.tensor(X).to_sparse())
 
 
 @pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csc_array, sparse.coo_matrix, sparse.lil_matrix])
 def test_sparse_matrices_stay_sparse(make):
     x = np.where(X > 0, X, 0)
-    found = arrays.table(make(x)).values
+    found = arrays.as_array(make(x)).values
     assert isinstance(found, arrays.SparseRows) and found.shape == X.shape and len(found) == 7
     np.testing.assert_array_equal(found[2:5], x[2:5])
     np.testing.assert_array_equal(found[np.array([6, 0])], x[[6, 0]])
@@ -168,4 +168,4 @@ def test_sparse_matrices_stay_sparse(make):
 )
 def test_refused(x, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
-        arrays.table(x)
+        arrays.as_array(x)

@@ -19,7 +19,7 @@ def _wide(scale):
 
 
 def _given(package, **attributes):
-    return lambda: arrays.table(stand_in(package, **attributes))
+    return lambda: arrays.as_array(stand_in(package, **attributes))
 
 
 _COLUMN = {"isna": lambda: np.zeros(2, bool), "dtype": np.dtype("S1")}
@@ -40,7 +40,7 @@ def _in_a_graph(method):
 
 
 ROWS = {
-    "data.arrays.table": [
+    "data.arrays.as_array": [
         (lambda: vae().encode("data"), _ARRAY.replace("got ", "got str 'data'")),
         (lambda: vae().encode(stand_in("mine", __array__=3)), _ARRAY),
         (lambda: vae().encode(object()), _ARRAY),
@@ -92,9 +92,9 @@ ROWS = {
     ],
     "data.arrays._scipy": [(_given("scipy"), _ARRAY)],
     "data.arrays._tensorflow": [
-        (lambda: arrays.table(tf.sparse.eye(3)), r"x is a SparseTensor. Give tf.sparse.to_dense\(x\), or a matrix"),
-        (lambda: arrays.table(tf.ragged.constant([[1], [2, 3]])), r"x is a RaggedTensor. Give x.to_tensor\(\)"),
-        (lambda: arrays.table(stand_in("tensorflow")), _ARRAY),
+        (lambda: arrays.as_array(tf.sparse.eye(3)), r"x is a SparseTensor. Give tf.sparse.to_dense\(x\), or a matrix"),
+        (lambda: arrays.as_array(tf.ragged.constant([[1], [2, 3]])), r"x is a RaggedTensor. Give x.to_tensor\(\)"),
+        (lambda: arrays.as_array(stand_in("tensorflow")), _ARRAY),
     ],
     "data.batch.unpack": [
         (
