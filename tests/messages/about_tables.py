@@ -13,6 +13,8 @@ import kvae
 from kvae.data import Table, table
 from tests.messages.given import X, autoencoder, vae
 
+TEXT = pd.Series(["q"]).dtype  # "object" in pandas 2, "str" in pandas 3
+
 
 @functools.cache
 def _frame() -> pd.DataFrame:
@@ -93,7 +95,7 @@ ROWS = {
     "data.columns.Column.numbers": [
         (
             lambda: _table().encode(_with(a=["q", "r", "s"])),
-            "Column 'a' is real and holds numbers, but its dtype is (str|object) here, with 'q'. Convert it to numbers",
+            f"Column 'a' is real and holds numbers, but its dtype is {TEXT} here, with 'q'. Convert it to numbers",
         ),
         (
             lambda: table(_frame(), {"a": "positive"}),
